@@ -1,0 +1,141 @@
+/**
+ * The driver contract: what the machine knows of whatever executes guest code.
+ *
+ * A driver has two sides. On the main thread an {@link Engine} owns guest RAM and the threads that run
+ * the guest, and is told to start, pause and close. On a vCPU's thread a {@link Vcpu} runs guest code
+ * until it needs someone, and says so in its reused {@link Exit}; vcpu-loop.ts serves that, for every
+ * driver alike.
+ */
+import type { GuestMemory } from '../devices/memory.ts';
+import type { MachineParts } from './parts.ts';
+import type { EntryState, VcpuState } from './vcpu-state.ts';
+
+/** The drivers there are, best first. */
+export const ENGINE_NAMES = ['kvm'] as const;
+/** A driver's name. */
+export type EngineName = (typeof ENGINE_NAMES)[number];
+
+/** Why a vCPU stopped running guest code. */
+export const ExitReason = {
+  /** Port I/O: see {@link Exit.address}, `size`, `count`, `isWrite`, `dataOffset`. */
+  io: 0,
+  /** Access to an address that is not RAM. */
+  mmio: 1,
+  /** HLT where the driver doesn't wait for interrupts by itself. */
+  hlt: 2,
+  /** Triple fault. */
+  shutdown: 3,
+  hypercall: 4,
+  /** Breakpoint or single step. */
+  debug: 5,
+  /** Someone asked the vCPU to come out: {@link Engine.pause} and its like. */
+  interrupted: 6,
+  /** The driver can't go on; {@link Vcpu.describeFailure} says why. */
+  internalError: 7,
+} as const;
+export type ExitReason = (typeof ExitReason)[keyof typeof ExitReason];
+
+/** Names of exit reasons, by number, as statistics print them. */
+export const EXIT_REASON_NAMES: readonly string[] = Object.keys(ExitReason);
+
+/** What the guest wants, for `io` and `mmio`. One object a vCPU, refilled at each exit. */
+export interface Exit {
+  /** Port number, or guest-physical address. */
+  address: number;
+  /** Width of one access in bytes: 1, 2, 4, and for MMIO up to 8. */
+  size: number;
+  /** How many accesses of `size` bytes follow one another in the data (string I/O); at least 1. */
+  count: number;
+  isWrite: boolean;
+  /** Where the bytes are, in {@link Vcpu.data}: to be read for a write, to be filled for a read. */
+  dataOffset: number;
+}
+
+/** One virtual CPU, as its own thread sees it. */
+export interface Vcpu {
+  readonly index: number;
+  readonly exit: Exit;
+  /** The memory that {@link Exit.dataOffset} points into; the same for the vCPU's whole life. */
+  readonly data: DataView;
+  /**
+   * Runs guest code until it needs someone.
+   * Hot path: allocates nothing.
+   */
+  run(): ExitReason;
+  /** Finishes what the last exit left half done (the read of a port, say), so that the state can be saved. */
+  settle(): void;
+  /** Whether the vCPU has halted and no interrupt can wake it. */
+  haltedForGood(): boolean;
+  /** After `internalError`: what happened, for the user. */
+  describeFailure(): string;
+}
+
+/** What a driver can do that not all can. */
+export interface EngineCapabilities {
+  /** Most vCPUs. */
+  readonly maxCpus: number;
+  /** Most bytes of guest RAM. */
+  readonly maxMemory: number;
+  /** Whether all of a guest's instructions run, SSE included, so that Linux boots. */
+  readonly completeInstructionSet: boolean;
+  /** Whether a tap interface can be attached. */
+  readonly tap: boolean;
+}
+
+/** Whether a driver works on this host, and if not why. */
+export interface EngineSupport {
+  readonly usable: boolean;
+  /** One line without the driver's name, for example `/dev/kvm: permission denied`. Empty when all is well. */
+  readonly reason: string;
+  /** What to do about it, as a sentence; may be empty. */
+  readonly hint: string;
+  readonly capabilities: EngineCapabilities | undefined;
+}
+
+/** A driver. */
+export interface EngineDriver {
+  readonly name: EngineName;
+  /** Looks whether this host can run it. Never throws. */
+  probe(): EngineSupport;
+  /**
+   * Makes a VM with its RAM, its vCPUs in their reset state, and no thread running.
+   * @throws HostError when the host refuses
+   */
+  create(parts: MachineParts, events: EngineEvents): Engine;
+}
+
+/** What an engine tells the machine, on the main thread. */
+export interface EngineEvents {
+  /** The guest has printed something. */
+  consoleOutput(): void;
+  /** The control block has an outcome. */
+  ended(): void;
+  /** The guest has marked a moment of its boot. @param time - {@link monotonicNow} of that moment */
+  bootMark(mark: number, time: number): void;
+  /** A thread can't go on; the outcome is `error`. */
+  failed(error: Error): void;
+}
+
+/** A VM of one driver, as the main thread sees it. */
+export interface Engine {
+  readonly name: EngineName;
+  readonly capabilities: EngineCapabilities;
+  readonly memory: GuestMemory;
+  /** Sets the boot CPU to where the loaded guest starts. Before {@link Engine.start}. */
+  setEntry(entry: EntryState): void;
+  /** Starts the threads and lets the vCPUs run. */
+  start(): Promise<void>;
+  /** Stops all vCPUs and devices between two instructions; resolved when they stand. */
+  pause(): Promise<void>;
+  resume(): void;
+  /** State of all vCPUs. Only while paused or not started. */
+  saveVcpus(): VcpuState[];
+  /** Only while paused or not started. */
+  restoreVcpus(states: readonly VcpuState[]): void;
+  /** Makes the devices look around: there is console input, room for console output, or a pressed power button. */
+  wakeDevices(): void;
+  /** Asks all vCPUs whether they have halted for good, and notes it in the control block. */
+  checkHalted(): void;
+  /** Ends all threads, closes all descriptors, unmaps guest RAM. Safe at any time and more than once. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,270 @@
+/**
+ * Driver 1: Linux KVM, as the main thread sees it. It makes the VM, its RAM and its vCPUs, starts one
+ * thread for each vCPU and one for the devices, and stops them again. While the guest runs, the main
+ * thread does nothing for it.
+ */
+import { Type2Error } from '../../devices/errors.ts';
+import * as libc from '../../devices/host/libc.ts';
+import type { GuestMemory, HostAddress } from '../../devices/memory.ts';
+import { QUEUE_NOTIFY } from '../../devices/virtio/mmio.ts';
+import { Control, Request } from '../control.ts';
+import type { Engine, EngineCapabilities, EngineEvents } from '../engine.ts';
+import { CPUS_MAXIMUM, MEMORY_MAXIMUM, virtioSlot } from '../layout.ts';
+import type { MachineParts } from '../parts.ts';
+import { queueCounts } from '../platform.ts';
+import { type EntryState, MpState, type VcpuState } from '../vcpu-state.ts';
+import { IOCTL } from './abi.ts';
+import { guestCpuid } from './cpuid.ts';
+import { ioctl } from './ioctl.ts';
+import { kick } from './kick.ts';
+import { EventWriter, irqLevelsBuffer } from './platform-host.ts';
+import { KvmSystem } from './system.ts';
+import { KvmThread, type ThreadCrash, type ThreadRole } from './thread.ts';
+import type { KvmThreadData, ThreadMessage, VcpuThreadData } from './threads.ts';
+import { KvmVcpuState } from './vcpu-state.ts';
+import { KvmVm } from './vm.ts';
+
+/** Between two looks whether all threads have parked, in ms. */
+const PARK_POLL_MS = 1;
+/** A thread that has not come to rest after this long never will. */
+const PARK_PATIENCE_MS = 10_000;
+/** IA32_MISC_ENABLE and its fast-strings bit; IA32_MTRR_DEF_TYPE with MTRRs on and write-back by default. */
+const FIRMWARE_MSRS: ReadonlyMap<number, bigint> = new Map([
+  [0x1a0, 1n],
+  [0x2ff, 0x806n],
+]);
+
+interface VcpuHandle {
+  readonly fd: number;
+  readonly run: HostAddress;
+  readonly state: KvmVcpuState;
+}
+
+export class KvmEngine implements Engine {
+  readonly name = 'kvm';
+  readonly capabilities: EngineCapabilities;
+  readonly memory: GuestMemory;
+  private readonly parts: MachineParts;
+  private readonly events: EngineEvents;
+  private readonly system: KvmSystem;
+  private readonly vm: KvmVm;
+  private readonly control: Control;
+  private readonly vcpus: VcpuHandle[] = [];
+  private readonly runSize: number;
+  private readonly threadData: KvmThreadData;
+  private readonly eventfds: number[] = [];
+  private readonly writer = new EventWriter();
+  private readonly vcpuThreads: readonly KvmThread[];
+  /** Started with the guest: what its code has to do comes late enough. */
+  private deviceThread: KvmThread | undefined;
+  private closing: Promise<void> | undefined;
+
+  /** @throws HostError when the host refuses; nothing is left behind then */
+  constructor(parts: MachineParts, events: EngineEvents) {
+    this.parts = parts;
+    this.events = events;
+    this.control = new Control(parts.control);
+    this.system = new KvmSystem();
+    this.capabilities = kvmCapabilities(this.system, true);
+    // Threads load their code while this one makes the VM; they wait for their data.
+    const thread = (role: ThreadRole): KvmThread => new KvmThread(role, (message) => this.hear(message));
+    this.vcpuThreads = Array.from({ length: parts.cpus }, () => thread('vcpu-thread'));
+    try {
+      this.runSize = this.system.runSize;
+      this.vm = new KvmVm(this.system, parts.memory);
+    } catch (error) {
+      void this.endThreads();
+      this.system.close();
+      throw error;
+    }
+    this.memory = this.vm.memory;
+    try {
+      this.createVcpus();
+      this.threadData = this.createEventfds();
+    } catch (error) {
+      void this.endThreads();
+      this.release();
+      throw error;
+    }
+  }
+
+  setEntry(entry: EntryState): void {
+    const { state } = this.vcpus[0]!;
+    state.setSystem(entry.system);
+    state.setRegisters(entry.registers);
+  }
+
+  async start(): Promise<void> {
+    const data = this.threadData;
+    this.deviceThread = new KvmThread('device-thread', (message) => this.hear(message));
+    this.deviceThread.begin(data);
+    // A disk or a tap that can't be opened is refused before the guest runs.
+    if (this.parts.disks.length + this.parts.nets.length > 0) await this.deviceThread.ready;
+    this.vcpus.forEach(({ fd, run }, index) => {
+      const vcpuData: VcpuThreadData = { ...data, index, vcpuFd: fd, run, runSize: this.runSize };
+      this.vcpuThreads[index]!.begin(vcpuData);
+    });
+    await Promise.all(this.threads.map(({ ready }) => ready));
+  }
+
+  async pause(): Promise<void> {
+    this.control.request = Request.pause;
+    this.kickAll();
+    const since = performance.now();
+    while (this.control.parked < this.threads.filter(({ running }) => running).length) {
+      if (performance.now() - since > PARK_PATIENCE_MS) {
+        throw new Type2Error('THREAD_STUCK', 'a thread of the machine does not come to rest', {
+          hint: 'This is a bug in Type2, or a disk that does not answer.',
+        });
+      }
+      await new Promise((resolve) => setTimeout(resolve, PARK_POLL_MS));
+    }
+  }
+
+  resume(): void {
+    for (const { fd } of this.vcpus) {
+      // Tells a guest with kvmclock that time was lost, so that it doesn't take it for a lockup. Others refuse.
+      libc.ioctl(fd, IOCTL.KVM_KVMCLOCK_CTRL, 0);
+    }
+    this.control.request = Request.run;
+  }
+
+  saveVcpus(): VcpuState[] {
+    return this.vcpus.map(({ state }) => state.save());
+  }
+
+  restoreVcpus(states: readonly VcpuState[]): void {
+    states.forEach((state, i) => {
+      this.vcpus[i]?.state.restore(state);
+    });
+  }
+
+  wakeDevices(): void {
+    if (this.closing === undefined) this.writer.signal(this.threadData.wakeFd);
+  }
+
+  checkHalted(): void {
+    this.vcpus.forEach((_, i) => {
+      this.control.askHalted(i);
+      this.kickVcpu(i);
+    });
+  }
+
+  close(): Promise<void> {
+    this.closing ??= this.stopThreads();
+    return this.closing;
+  }
+
+  private async stopThreads(): Promise<void> {
+    this.control.request = Request.stop;
+    // A kick that comes while a thread still starts is not needed: it looks at the request before it runs.
+    this.kickAll();
+    await this.endThreads();
+    this.release();
+  }
+
+  private get threads(): readonly KvmThread[] {
+    return this.deviceThread === undefined ? this.vcpuThreads : [...this.vcpuThreads, this.deviceThread];
+  }
+
+  private async endThreads(): Promise<void> {
+    await Promise.all(this.threads.map((thread) => thread.end()));
+  }
+
+  private release(): void {
+    for (const vcpu of this.vcpus) {
+      vcpu.state.free();
+      libc.munmap(vcpu.run, this.runSize);
+      libc.close(vcpu.fd);
+    }
+    for (const fd of this.eventfds) libc.close(fd);
+    this.writer.free();
+    this.vm.close();
+    this.system.close();
+  }
+
+  private createVcpus(): void {
+    const supported = this.system.supportedCpuid();
+    const msrIndices = this.system.msrIndices();
+    const tscDeadline = this.system.capability('KVM_CAP_TSC_DEADLINE_TIMER') > 0;
+    for (let index = 0; index < this.parts.cpus; index++) {
+      const fd = ioctl(this.vm.fd, 'KVM_CREATE_VCPU', index);
+      const run = libc.mmap(this.runSize, libc.PROT_READ | libc.PROT_WRITE, libc.MAP_SHARED, fd);
+      const state = new KvmVcpuState(fd, msrIndices);
+      this.vcpus.push({ fd, run, state });
+      state.setCpuid(guestCpuid(supported, index, this.parts.cpus, tscDeadline));
+      state.setMsrs(FIRMWARE_MSRS);
+      if (index === 0) state.setMpState(MpState.runnable);
+    }
+  }
+
+  private createEventfds(): KvmThreadData {
+    const wakeFd = libc.check(libc.eventfd(0, libc.EFD_CLOEXEC | libc.EFD_NONBLOCK), 'eventfd');
+    this.eventfds.push(wakeFd);
+    const irqfds: number[] = [];
+    const notifyFds = queueCounts(this.parts).map((queues, device) => {
+      const slot = virtioSlot(device);
+      const irqfd = this.vm.createIrqfd(slot.gsi);
+      irqfds.push(irqfd);
+      this.eventfds.push(irqfd);
+      return Array.from({ length: queues }, (_, queue) => {
+        const fd = this.vm.createIoeventfd(slot.base + QUEUE_NOTIFY, queue);
+        this.eventfds.push(fd);
+        return fd;
+      });
+    });
+    return {
+      parts: this.parts,
+      vmFd: this.vm.fd,
+      ram: this.vm.mappings,
+      irqLevels: irqLevelsBuffer(),
+      irqfds,
+      notifyFds,
+      wakeFd,
+    };
+  }
+
+  private hear(message: ThreadMessage | ThreadCrash): void {
+    switch (message.type) {
+      case 'output':
+        this.events.consoleOutput();
+        break;
+      case 'outcome':
+        this.events.ended();
+        break;
+      case 'boot-mark':
+        this.events.bootMark(message.mark, message.time);
+        break;
+      case 'failed':
+        this.events.failed(new Type2Error('ENGINE', message.message));
+        break;
+      case 'crashed':
+        this.events.failed(message.error);
+        break;
+      default:
+        break;
+    }
+  }
+
+  private kickAll(): void {
+    this.vcpus.forEach((_, i) => {
+      this.kickVcpu(i);
+    });
+    this.writer.signal(this.threadData.wakeFd);
+  }
+
+  private kickVcpu(index: number): void {
+    const threadId = this.control.thread(index);
+    if (threadId !== 0) kick(threadId);
+  }
+}
+
+/** What KVM can do. @param complete - whether it has hardware behind it */
+export function kvmCapabilities(system: KvmSystem, complete: boolean): EngineCapabilities {
+  return {
+    maxCpus: Math.min(system.maxCpus, CPUS_MAXIMUM),
+    maxMemory: MEMORY_MAXIMUM,
+    completeInstructionSet: complete,
+    tap: true,
+  };
+}

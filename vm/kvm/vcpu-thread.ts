@@ -1,0 +1,45 @@
+/**
+ * The thread of one KVM vCPU: builds its view of the platform, and runs the vCPU until the run ends.
+ * It never returns to Node's event loop in between.
+ */
+import { type MessagePort, parentPort } from 'node:worker_threads';
+import { freeNativeBuffers } from '../../devices/host/libc.ts';
+import type { HostAddress } from '../../devices/memory.ts';
+import { Control } from '../control.ts';
+import { buildPlatform } from '../platform.ts';
+import { threadCounters } from '../statistics.ts';
+import { runVcpu } from '../vcpu-loop.ts';
+import { KickReceiver } from './kick.ts';
+import { kvmPlatformHost } from './platform-host.ts';
+import type { ThreadMessage, VcpuThreadData } from './threads.ts';
+import { KvmVcpu } from './vcpu.ts';
+import { memoryOver } from './vm.ts';
+
+// This module is loaded while the main thread still makes the VM; the data comes when that is done.
+// Nothing comes when there is no machine after all.
+parentPort!.once('message', (data: VcpuThreadData | null) => {
+  if (data !== null) runThread(data, parentPort!);
+});
+
+function runThread(data: VcpuThreadData, port: MessagePort): void {
+  const post = (message: ThreadMessage): void => port.postMessage(message);
+  const control = new Control(data.parts.control);
+  control.onOutcome = () => post({ type: 'outcome' });
+  const counters = threadCounters(data.parts.statistics, data.index);
+  const platform = buildPlatform(
+    data.parts,
+    kvmPlatformHost(data, memoryOver(data.ram), control, counters, port),
+  );
+  const kicks = new KickReceiver(data.vcpuFd);
+  const vcpu = new KvmVcpu(data.index, data.vcpuFd, data.run as HostAddress, data.runSize, () =>
+    kicks.take(),
+  );
+  // From here on the main thread can kick this one; what it asked for before is seen in the control block.
+  control.setThread(data.index, kicks.threadId);
+  post({ type: 'ready' });
+  const { pio, mmio } = platform;
+  const failure = runVcpu({ vcpu, pio, mmio, control, counts: counters.exits });
+  control.setThread(data.index, 0);
+  if (failure !== undefined) post({ type: 'failed', message: `vCPU ${data.index}: ${failure}` });
+  freeNativeBuffers();
+}

@@ -1,0 +1,175 @@
+/**
+ * A KVM virtual machine: its descriptor, guest RAM in memory slots, the in-kernel interrupt
+ * controllers and PIT, and the eventfds that save exits. Used from the main thread; threads that only
+ * raise interrupts or wait for notifications work with the descriptors alone.
+ */
+
+import * as libc from '../../devices/host/libc.ts';
+import { GuestMemory, type HostAddress, MemoryRegion } from '../../devices/memory.ts';
+import { GSI_COUNT, ramRanges } from '../layout.ts';
+import {
+  KVM_IOEVENTFD_FLAG_DATAMATCH,
+  KVM_IRQ_ROUTING_IRQCHIP,
+  KVM_IRQCHIP_IOAPIC,
+  KVM_IRQCHIP_PIC_MASTER,
+  KVM_IRQCHIP_PIC_SLAVE,
+  KVM_PIT_SPEAKER_DUMMY,
+  kvm_ioeventfd,
+  kvm_irq_routing,
+  kvm_irq_routing_entry,
+  kvm_irqfd,
+  kvm_pit_config,
+  kvm_userspace_memory_region,
+} from './abi.ts';
+import { ioctl } from './ioctl.ts';
+import type { KvmSystem } from './system.ts';
+
+/**
+ * Four pages in the hole below 4 GiB that KVM needs on Intel hosts to run real mode: an identity-mapped
+ * page table and a three-page TSS (api.rst, KVM_SET_IDENTITY_MAP_ADDR, KVM_SET_TSS_ADDR).
+ */
+const IDENTITY_MAP_PAGE = 0xfffb_c000;
+const TSS_PAGES = 0xfffb_d000;
+const PIT_GSI = 0;
+/** Where a PC's second PIC is cascaded into the first. */
+const CASCADE_GSI = 2;
+
+/** Where one region of guest RAM is mapped: all that another thread needs to see it. */
+export interface RamMapping {
+  readonly base: number;
+  readonly length: number;
+  readonly host: number;
+}
+
+/** Guest RAM over mappings that some thread made. */
+export function memoryOver(mappings: readonly RamMapping[]): GuestMemory {
+  return new GuestMemory(
+    mappings.map(
+      ({ base, length, host }) =>
+        new MemoryRegion(base, libc.bytesAt(host as HostAddress, length), 0, length, host),
+    ),
+  );
+}
+
+/** One VM. */
+export class KvmVm {
+  readonly fd: number;
+  readonly mappings: RamMapping[] = [];
+  readonly memory: GuestMemory;
+  private readonly scratch = libc.nativeBuffer(4096);
+  private closed = false;
+
+  /**
+   * @param size - bytes of RAM
+   * @throws HostError when the host refuses; everything made so far is given back
+   */
+  constructor(system: KvmSystem, size: number) {
+    this.fd = ioctl(system.fd, 'KVM_CREATE_VM');
+    try {
+      ioctl(this.fd, 'KVM_SET_TSS_ADDR', TSS_PAGES);
+      this.scratch.data.setBigUint64(0, BigInt(IDENTITY_MAP_PAGE), true);
+      ioctl(this.fd, 'KVM_SET_IDENTITY_MAP_ADDR', this.scratch.address);
+      ioctl(this.fd, 'KVM_CREATE_IRQCHIP');
+      this.setRouting();
+      this.scratch.u8.fill(0, 0, kvm_pit_config.size);
+      this.scratch.data.setUint32(kvm_pit_config.offset.flags, KVM_PIT_SPEAKER_DUMMY, true);
+      ioctl(this.fd, 'KVM_CREATE_PIT2', this.scratch.address);
+      ramRanges(size).forEach((range, slot) => {
+        const host = libc.mmap(
+          range.length,
+          libc.PROT_READ | libc.PROT_WRITE,
+          libc.MAP_PRIVATE | libc.MAP_ANONYMOUS | libc.MAP_NORESERVE,
+          -1,
+        );
+        this.mappings.push({ base: range.base, length: range.length, host });
+        libc.madvise(host, range.length, libc.MADV_HUGEPAGE);
+        this.setSlot(slot, range.base, range.length, host);
+      });
+      this.memory = memoryOver(this.mappings);
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  /**
+   * Connects GSIs to interrupt controllers as a PC does and the MADT says: the PIT's GSI 0 goes to IOAPIC
+   * input 2, since the PIC that would be there has no interrupt of its own to give; all others are straight.
+   */
+  private setRouting(): void {
+    const routes: [gsi: number, chip: number, pin: number][] = [];
+    for (let gsi = 0; gsi < GSI_COUNT; gsi++) {
+      if (gsi === CASCADE_GSI) continue;
+      if (gsi < 8) routes.push([gsi, KVM_IRQCHIP_PIC_MASTER, gsi]);
+      else if (gsi < 16) routes.push([gsi, KVM_IRQCHIP_PIC_SLAVE, gsi - 8]);
+      routes.push([gsi, KVM_IRQCHIP_IOAPIC, gsi === PIT_GSI ? CASCADE_GSI : gsi]);
+    }
+    const { data, u8 } = this.scratch;
+    u8.fill(0, 0, kvm_irq_routing.size + routes.length * kvm_irq_routing_entry.size);
+    data.setUint32(kvm_irq_routing.offset.nr, routes.length, true);
+    routes.forEach(([gsi, irqchip, pin], i) => {
+      const at = kvm_irq_routing.size + i * kvm_irq_routing_entry.size;
+      const { offset } = kvm_irq_routing_entry;
+      data.setUint32(at + offset.gsi, gsi, true);
+      data.setUint32(at + offset.type, KVM_IRQ_ROUTING_IRQCHIP, true);
+      data.setUint32(at + offset.irqchip, irqchip, true);
+      data.setUint32(at + offset.pin, pin, true);
+    });
+    ioctl(this.fd, 'KVM_SET_GSI_ROUTING', this.scratch.address);
+  }
+
+  private setSlot(slot: number, base: number, length: number, host: number): void {
+    const { offset } = kvm_userspace_memory_region;
+    const { data } = this.scratch;
+    data.setUint32(offset.slot, slot, true);
+    data.setUint32(offset.flags, 0, true);
+    data.setBigUint64(offset.guest_phys_addr, BigInt(base), true);
+    data.setBigUint64(offset.memory_size, BigInt(length), true);
+    data.setBigUint64(offset.userspace_addr, BigInt(host), true);
+    ioctl(this.fd, 'KVM_SET_USER_MEMORY_REGION', this.scratch.address);
+  }
+
+  /** @returns an eventfd; each write to it raises one edge on `gsi` without any exit */
+  createIrqfd(gsi: number): number {
+    const fd = libc.check(libc.eventfd(0, libc.EFD_CLOEXEC | libc.EFD_NONBLOCK), 'eventfd');
+    this.scratch.u8.fill(0, 0, kvm_irqfd.size);
+    this.scratch.data.setUint32(kvm_irqfd.offset.fd, fd, true);
+    this.scratch.data.setUint32(kvm_irqfd.offset.gsi, gsi, true);
+    try {
+      ioctl(this.fd, 'KVM_IRQFD', this.scratch.address);
+    } catch (error) {
+      libc.close(fd);
+      throw error;
+    }
+    return fd;
+  }
+
+  /** @returns an eventfd that counts the guest's 32-bit writes of `value` to `address`, which then don't exit */
+  createIoeventfd(address: number, value: number): number {
+    const fd = libc.check(libc.eventfd(0, libc.EFD_CLOEXEC | libc.EFD_NONBLOCK), 'eventfd');
+    const { offset, size } = kvm_ioeventfd;
+    const { data, u8 } = this.scratch;
+    u8.fill(0, 0, size);
+    data.setBigUint64(offset.datamatch, BigInt(value), true);
+    data.setBigUint64(offset.addr, BigInt(address), true);
+    data.setUint32(offset.len, 4, true);
+    data.setUint32(offset.fd, fd, true);
+    data.setUint32(offset.flags, KVM_IOEVENTFD_FLAG_DATAMATCH, true);
+    try {
+      ioctl(this.fd, 'KVM_IOEVENTFD', this.scratch.address);
+    } catch (error) {
+      libc.close(fd);
+      throw error;
+    }
+    return fd;
+  }
+
+  /** Gives everything back. Call when no thread uses the VM any more. */
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    libc.close(this.fd);
+    for (const { host, length } of this.mappings) libc.munmap(host as HostAddress, length);
+    this.scratch.free();
+  }
+}

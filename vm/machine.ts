@@ -1,0 +1,300 @@
+/**
+ * The machine: puts RAM, devices, vCPUs and a guest together on an engine, and leads them through their
+ * life: create, start, pause, resume, reset, stop. It lives on the main thread and knows its engine only
+ * by engine.ts.
+ *
+ * A reset makes a new engine: interrupt controllers, timers and CPUs that were never used are in their
+ * reset state for certain. The console and the statistics go on.
+ */
+import { EventEmitter } from 'node:events';
+import { Type2Error } from '../devices/errors.ts';
+import type { SavedState } from '../devices/state.ts';
+import { type GuestSource, loadGuest } from './boot/load.ts';
+import { monotonicNow } from './clock.ts';
+import { consoleBuffers, HostConsole } from './console.ts';
+import { Control } from './control.ts';
+import type { Engine, EngineDriver, EngineEvents } from './engine.ts';
+import type { Outcome } from './outcome.ts';
+import type { DiskPart, MachineParts, NetPart } from './parts.ts';
+import { buildPlatform, DEVICE_STATE_BYTES, type Platform } from './platform.ts';
+import { gatherStatistics, type Statistics, statisticsBuffer } from './statistics.ts';
+import type { VcpuState } from './vcpu-state.ts';
+
+/** How often the machine looks whether all vCPUs have halted for good, in ms. */
+const HALT_CHECK_MS = 500;
+
+/** What to make a machine of. Checked already: see src/config.ts. */
+export interface MachineOptions {
+  readonly driver: EngineDriver;
+  /** Bytes of RAM, a multiple of 4096. */
+  readonly memory: number;
+  readonly cpus: number;
+  readonly disks: readonly DiskPart[];
+  readonly nets: readonly NetPart[];
+  readonly rng: boolean;
+  readonly debugExit: boolean;
+  readonly guest: GuestSource;
+  /** What to do when the guest asks for a reset: start it anew, or end the run. */
+  readonly onReset: 'restart' | 'end';
+}
+
+/** What a machine says while it lives. */
+export interface MachineEventMap {
+  /** The guest marked a moment of its boot. Time in ms since the machine was started. */
+  'boot-mark': [mark: number, milliseconds: number];
+  /** The guest asked for a reset and is being started anew. */
+  reset: [];
+}
+
+/** What {@link Machine.save} gives. */
+export interface MachineState {
+  readonly vcpus: readonly VcpuState[];
+  /** By device name. */
+  readonly devices: Readonly<Record<string, SavedState>>;
+}
+
+type Phase = 'created' | 'running' | 'paused' | 'ended';
+
+/** One machine, for one run from power-on to its end. */
+export class Machine extends EventEmitter<MachineEventMap> {
+  readonly console: HostConsole;
+  /** Resolved when the run has ended and everything is given back. Never rejected. */
+  readonly ended: Promise<Outcome>;
+  private readonly options: MachineOptions;
+  private readonly parts: MachineParts;
+  private readonly control: Control;
+  private platform: Platform;
+  private engine: Engine;
+  private phase: Phase = 'created';
+  private failure: Error | undefined;
+  private finish!: (outcome: Outcome) => void;
+  private ending = false;
+  private stopping: 'stopped' | 'timeout' | undefined;
+  private haltTimer: NodeJS.Timeout | undefined;
+  private lastExits: number[] = [];
+  private pausedAt = 0;
+  private startedAt = 0;
+
+  /**
+   * Makes a machine with its guest loaded, ready to start.
+   * @throws BootError when the guest can't be loaded, HostError when the host refuses something
+   */
+  constructor(options: MachineOptions) {
+    super();
+    this.options = options;
+    const { memory, cpus, disks, nets, rng, debugExit } = options;
+    this.parts = {
+      memory,
+      cpus,
+      disks,
+      nets,
+      rng,
+      debugExit,
+      control: Control.buffer(cpus),
+      deviceState: new SharedArrayBuffer(DEVICE_STATE_BYTES),
+      statistics: statisticsBuffer(cpus),
+      console: consoleBuffers(),
+    };
+    this.control = new Control(this.parts.control);
+    this.control.onOutcome = () => this.runEnded();
+    this.console = new HostConsole(this.parts.console, () => this.engine.wakeDevices());
+    this.ended = new Promise((resolve) => {
+      this.finish = resolve;
+    });
+    this.engine = this.assemble();
+    this.platform = this.powerOn();
+  }
+
+  /** Name of the engine that runs the guest. */
+  get engineName(): string {
+    return this.engine.name;
+  }
+
+  /** Lets the guest run. @throws HostError when a thread can't start */
+  async start(): Promise<void> {
+    this.expect('start', 'created');
+    this.phase = 'running';
+    this.startedAt = monotonicNow();
+    this.watchForHalt();
+    await this.startEngine();
+  }
+
+  /** Stops the guest between two instructions. Machine time stands still. */
+  async pause(): Promise<void> {
+    this.expect('pause', 'running');
+    this.phase = 'paused';
+    await this.engine.pause();
+    this.pausedAt = monotonicNow();
+  }
+
+  /** Lets a paused guest go on. */
+  resume(): void {
+    this.expect('resume', 'paused');
+    this.control.clockBase += monotonicNow() - this.pausedAt;
+    this.phase = 'running';
+    this.engine.resume();
+  }
+
+  /** Presses the power button: a guest that listens shuts itself down. */
+  pressPowerButton(): void {
+    this.control.pressPowerButton();
+    this.engine.wakeDevices();
+  }
+
+  /** Ends the run, whatever the guest is doing. Resolved when everything is given back. */
+  async stop(kind: 'stopped' | 'timeout' = 'stopped'): Promise<void> {
+    // A machine that is just being started anew has ended already, by a reset: it heeds this when it has.
+    this.stopping ??= kind;
+    this.control.end(kind);
+    await this.ended;
+  }
+
+  /** Exits and device accesses so far. */
+  statistics(): Statistics {
+    return gatherStatistics(
+      this.parts.statistics,
+      this.parts.cpus,
+      this.platform.pio.names,
+      this.platform.mmio.names,
+    );
+  }
+
+  /**
+   * State of vCPUs and devices in the form that is the same for every engine. Guest RAM and the state of
+   * in-kernel interrupt controllers are not in it.
+   * @throws Type2Error when the machine isn't paused
+   */
+  save(): MachineState {
+    this.expect('save', 'paused');
+    const devices = this.platform.devices.map((device) => [device.name, device.save()] as const);
+    return { vcpus: this.engine.saveVcpus(), devices: Object.fromEntries(devices) };
+  }
+
+  /** Takes back what {@link Machine.save} gave. @throws Type2Error when the machine isn't paused; SavedStateError */
+  restore(state: MachineState): void {
+    this.expect('restore', 'paused');
+    for (const device of this.platform.devices) device.restore(state.devices[device.name] ?? {});
+    this.engine.restoreVcpus(state.vcpus);
+  }
+
+  /** A fresh engine with RAM, nothing loaded. */
+  private assemble(): Engine {
+    const events: EngineEvents = {
+      consoleOutput: () => this.console.outputReady(),
+      ended: () => this.runEnded(),
+      bootMark: (mark, time) => this.emit('boot-mark', mark, (time - this.startedAt) / 1e6),
+      failed: (error) => {
+        this.failure ??= error;
+        this.control.end('error');
+        this.runEnded();
+      },
+    };
+    this.control.begin();
+    this.control.clockBase = monotonicNow();
+    return this.options.driver.create(this.parts, events);
+  }
+
+  /** Resets the devices and loads the guest. */
+  private powerOn(): Platform {
+    try {
+      const platform = buildPlatform(this.parts, {
+        memory: this.engine.memory,
+        clock: { now: () => monotonicNow() - this.control.clockBase, wallTime: () => Date.now() },
+        alarm: { deadlineMoved: () => {} },
+        control: this.control,
+        console: { send: () => false, receive: () => -1 },
+        counters: { pio: new Float64Array(64), mmio: new Float64Array(64) },
+        irqLine: () => ({ setLevel: () => {}, pulse: () => {} }),
+        queueNotified: () => {},
+        bootMark: () => {},
+      });
+      for (const device of platform.devices) device.reset();
+      const entry = loadGuest({
+        ...this.options.guest,
+        memory: this.engine.memory,
+        cpus: this.parts.cpus,
+        virtio: platform.virtio.map(({ slot }) => slot),
+      });
+      this.engine.setEntry(entry);
+      return platform;
+    } catch (error) {
+      void this.engine.close();
+      throw error;
+    }
+  }
+
+  private async startEngine(): Promise<void> {
+    try {
+      await this.engine.start();
+    } catch (error) {
+      this.failure ??= error as Error;
+      this.control.end('error');
+      await this.ended;
+      throw error;
+    }
+  }
+
+  /** Something has written an outcome: brings the threads to rest, then restarts or finishes. */
+  private runEnded(): void {
+    if (this.ending || !this.control.ended) return;
+    this.ending = true;
+    void this.conclude();
+  }
+
+  private async conclude(): Promise<void> {
+    await this.engine.close();
+    const kind = this.control.outcome;
+    if (kind === 'none') throw new Type2Error('INTERNAL', 'a run ended without an outcome');
+    if (kind === 'reset' && this.options.onReset === 'restart' && this.stopping === undefined) {
+      await this.restart();
+      return;
+    }
+    clearInterval(this.haltTimer);
+    this.phase = 'ended';
+    this.console.end();
+    this.finish({
+      kind: kind === 'reset' ? (this.stopping ?? kind) : kind,
+      ...(kind === 'debug-exit' ? { value: this.control.outcomeValue } : {}),
+      ...(this.failure === undefined ? {} : { error: this.failure }),
+    });
+  }
+
+  private async restart(): Promise<void> {
+    this.emit('reset');
+    try {
+      this.engine = this.assemble();
+      this.platform = this.powerOn();
+      this.ending = false;
+      this.lastExits = [];
+      await this.engine.start();
+      if (this.stopping !== undefined) this.control.end(this.stopping);
+    } catch (error) {
+      this.failure ??= error as Error;
+      this.ending = false;
+      this.control.end('error');
+    }
+  }
+
+  /** A guest that halts with interrupts off will never run again, but nothing else says so. */
+  private watchForHalt(): void {
+    this.haltTimer = setInterval(() => {
+      if (this.phase !== 'running' || this.ending) return;
+      const indices = Array.from({ length: this.parts.cpus }, (_, i) => i);
+      const exits = indices.map((i) => this.control.exits(i));
+      const still = exits.every((count, i) => count === this.lastExits[i]);
+      this.lastExits = exits;
+      if (!still) return;
+      if (indices.every((i) => this.control.isHalted(i))) {
+        this.control.end('halted');
+        return;
+      }
+      this.engine.checkHalted();
+    }, HALT_CHECK_MS);
+    this.haltTimer.unref();
+  }
+
+  private expect(what: string, phase: Phase): void {
+    if (this.phase === phase) return;
+    throw new Type2Error('MACHINE_STATE', `can't ${what} a machine that is ${this.phase}`);
+  }
+}

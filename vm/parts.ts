@@ -1,0 +1,39 @@
+/**
+ * The parts list of a machine: everything that a thread needs to put the same machine together.
+ * It is plain data and shared memory, so it can be handed to a worker thread as it is.
+ */
+import type { ConsoleBuffers } from './console.ts';
+
+/** A disk, checked and with its size known. */
+export interface DiskPart {
+  readonly path: string;
+  readonly readonly: boolean;
+  /** The serial number that the guest sees, at most 20 ASCII characters. */
+  readonly id: string;
+  /** In bytes, a multiple of 512. */
+  readonly size: number;
+}
+
+/** A network interface. */
+export interface NetPart {
+  /** Name of the host's tap interface. */
+  readonly tap: string;
+  /** Six bytes. */
+  readonly mac: readonly number[];
+}
+
+/** What a machine is made of. */
+export interface MachineParts {
+  /** Bytes of RAM, a multiple of 4096. */
+  readonly memory: number;
+  readonly cpus: number;
+  readonly disks: readonly DiskPart[];
+  readonly nets: readonly NetPart[];
+  readonly rng: boolean;
+  readonly debugExit: boolean;
+  /** Shared memory of the machine's threads. */
+  readonly control: SharedArrayBuffer;
+  readonly deviceState: SharedArrayBuffer;
+  readonly statistics: SharedArrayBuffer;
+  readonly console: ConsoleBuffers;
+}

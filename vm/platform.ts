@@ -1,0 +1,166 @@
+/**
+ * The platform: all of a machine's devices on their buses, put together from a parts list. Every thread
+ * of a machine builds the same platform over the same shared state, so that any vCPU can run any device;
+ * what differs from thread to thread (interrupt lines, whether backends are open) comes in as a
+ * {@link PlatformHost}.
+ */
+import { AcpiPm } from '../devices/acpi-pm.ts';
+import { BootMark } from '../devices/boot-mark.ts';
+import { Bus } from '../devices/bus.ts';
+import { DebugExit } from '../devices/debug-exit.ts';
+import type { Alarm, Clock, Device, IrqLine, MachineControl, TimedDevice } from '../devices/device.ts';
+import { FwCfg } from '../devices/fw-cfg.ts';
+import { I8042 } from '../devices/i8042.ts';
+import type { GuestMemory } from '../devices/memory.ts';
+import { Pvpanic } from '../devices/pvpanic.ts';
+import { Rtc } from '../devices/rtc.ts';
+import { type CharBackend, Serial } from '../devices/serial.ts';
+import { type DeviceState, StateAllocator, type StateLayout } from '../devices/state.ts';
+import { SystemControl } from '../devices/system-control.ts';
+import { VirtioBlock } from '../devices/virtio/blk.ts';
+import type { VirtioDevice } from '../devices/virtio/device.ts';
+import { VirtioMmio } from '../devices/virtio/mmio.ts';
+import { VirtioNet } from '../devices/virtio/net.ts';
+import { VirtioRng } from '../devices/virtio/rng.ts';
+import { ACPI_S5_SLEEP_TYPE, Gsi, Port, ramRanges, type VirtioSlot, virtioSlot } from './layout.ts';
+import type { DiskPart, MachineParts, NetPart } from './parts.ts';
+import type { ThreadCounters } from './statistics.ts';
+
+/** What a thread gives its platform. */
+export interface PlatformHost {
+  readonly memory: GuestMemory;
+  readonly clock: Clock;
+  readonly alarm: Alarm;
+  readonly control: MachineControl;
+  readonly console: CharBackend;
+  readonly counters: Pick<ThreadCounters, 'pio' | 'mmio'>;
+  irqLine(gsi: number): IrqLine;
+  /** The guest has marked a moment of its boot. */
+  bootMark(mark: number): void;
+  /** A driver has notified a queue by a register write that exited. */
+  queueNotified(device: number, queue: number): void;
+}
+
+/** A virtio device as the machine has placed it. */
+export interface PlacedVirtio {
+  readonly slot: VirtioSlot;
+  readonly transport: VirtioMmio;
+}
+
+/** One thread's view of a machine's devices. */
+export interface Platform {
+  readonly pio: Bus;
+  readonly mmio: Bus;
+  readonly serial: Serial;
+  readonly acpiPm: AcpiPm;
+  /** In order of their MMIO slots: disks, network interfaces, rng. */
+  readonly virtio: readonly PlacedVirtio[];
+  /** All of them, in the order in which state was dealt out. */
+  readonly devices: readonly Device[];
+  readonly timed: readonly TimedDevice[];
+}
+
+/** How many virtio devices a parts list comes to. */
+export function virtioCount(parts: Pick<MachineParts, 'disks' | 'nets' | 'rng'>): number {
+  return parts.disks.length + parts.nets.length + (parts.rng ? 1 : 0);
+}
+
+/** For each virtio device, in order of its slot, how many queues it has. */
+export function queueCounts(parts: Pick<MachineParts, 'disks' | 'nets' | 'rng'>): number[] {
+  return [...parts.disks.map(() => 1), ...parts.nets.map(() => 2), ...(parts.rng ? [1] : [])];
+}
+
+/** Bytes of shared state that any machine's devices fit in. */
+export const DEVICE_STATE_BYTES = 256 * 1024;
+
+/** Builds a machine's devices. The first thread to do so resets them. */
+export function buildPlatform(parts: MachineParts, host: PlatformHost): Platform {
+  const allocator = new StateAllocator(parts.deviceState);
+  const pio = new Bus(host.counters.pio);
+  const mmio = new Bus(host.counters.mmio);
+  const devices: Device[] = [];
+  const state = (layout: StateLayout): DeviceState => allocator.allocate(layout);
+  const add = <T extends Device>(device: T): T => {
+    devices.push(device);
+    return device;
+  };
+
+  const serial = add(new Serial('serial0', state(Serial.layout), host.irqLine(Gsi.serial), host.console));
+  pio.map(Port.serial, 8, serial, serial.state.lock);
+  const [lowRam, highRam] = ramRanges(parts.memory);
+  const rtc = add(
+    new Rtc(
+      state(Rtc.layout),
+      host.irqLine(Gsi.rtc),
+      host.clock,
+      host.alarm,
+      lowRam!.length,
+      highRam?.length,
+    ),
+  );
+  pio.map(Port.cmos, 2, rtc, rtc.state.lock);
+  const i8042 = add(new I8042(state(I8042.layout), host.control));
+  pio.map(Port.i8042, 1, i8042, i8042.state.lock);
+  pio.map(Port.i8042 + 4, 1, i8042, i8042.state.lock, { firstOffset: 4 });
+  const systemControl = add(new SystemControl(state(SystemControl.layout), host.control));
+  pio.map(Port.systemControlA, 1, systemControl.controlA, systemControl.state.lock);
+  pio.map(Port.resetControl, 1, systemControl.resetControl, systemControl.state.lock);
+  const acpiPm = add(
+    new AcpiPm(
+      state(AcpiPm.layout),
+      host.irqLine(Gsi.sci),
+      host.clock,
+      host.alarm,
+      host.control,
+      ACPI_S5_SLEEP_TYPE,
+    ),
+  );
+  pio.map(Port.acpiPm1Event, 4, acpiPm.event, acpiPm.state.lock);
+  pio.map(Port.acpiPm1Control, 2, acpiPm.control, acpiPm.state.lock);
+  pio.map(Port.acpiPmTimer, 4, acpiPm.timer, acpiPm.state.lock);
+  const pvpanic = add(new Pvpanic(state(Pvpanic.layout), host.control));
+  pio.map(Port.pvpanic, 1, pvpanic, pvpanic.state.lock);
+  const fwCfg = add(
+    new FwCfg(state(FwCfg.layout), { ramSize: parts.memory, cpus: parts.cpus, memory: host.memory }),
+  );
+  pio.map(Port.fwCfg, FwCfg.length, fwCfg, fwCfg.state.lock);
+  const bootMark = add(new BootMark(state(BootMark.layout), host.bootMark));
+  pio.map(Port.bootMark, 1, bootMark, bootMark.state.lock);
+  if (parts.debugExit) {
+    const debugExit = add(new DebugExit(state(DebugExit.layout), host.control));
+    pio.map(Port.debugExit, 1, debugExit, debugExit.state.lock, { whole: true });
+  }
+
+  const virtio = virtioDevices(parts, host.memory).map(({ name, device }, index): PlacedVirtio => {
+    const slot = virtioSlot(index);
+    const transport = add(
+      new VirtioMmio(
+        name,
+        state(VirtioMmio.layoutFor(device)),
+        device,
+        host.memory,
+        host.irqLine(slot.gsi),
+        (queue) => host.queueNotified(index, queue),
+      ),
+    );
+    mmio.map(slot.base, slot.size, transport, transport.state.lock);
+    return { slot, transport };
+  });
+
+  return { pio, mmio, serial, acpiPm, virtio, devices, timed: [rtc, acpiPm] };
+}
+
+/** The virtio devices of a machine in the order of their slots. */
+function virtioDevices(parts: MachineParts, memory: GuestMemory): { name: string; device: VirtioDevice }[] {
+  return [
+    ...parts.disks.map((disk: DiskPart, i) => ({
+      name: `virtio-blk${i}`,
+      device: new VirtioBlock(disk, memory),
+    })),
+    ...parts.nets.map((net: NetPart, i) => ({
+      name: `virtio-net${i}`,
+      device: new VirtioNet(net.mac, memory),
+    })),
+    ...(parts.rng ? [{ name: 'virtio-rng', device: new VirtioRng(memory) }] : []),
+  ];
+}
