@@ -1,0 +1,31 @@
+#!/usr/bin/env node
+/**
+ * The command line: `type2 VERB …`. Each verb is a file of its own in this folder, loaded when it is called.
+ */
+import './early.ts';
+import { Command, CommanderError } from 'commander';
+import { coolDown } from '../../vm/drivers.ts';
+import { doctorCommand } from './doctor.ts';
+import { reportError } from './errors.ts';
+import { ExitStatus } from './exit-status.ts';
+import { runCommand } from './run.ts';
+import { packageVersion } from './version.ts';
+
+const program = new Command('type2')
+  .description('A type-2 hypervisor: boots small Linux guests on KVM.')
+  .version(packageVersion())
+  .showHelpAfterError('(see `type2 --help`)')
+  .exitOverride()
+  .addCommand(runCommand())
+  .addCommand(doctorCommand());
+for (const command of program.commands)
+  command.exitOverride().showHelpAfterError(`(see \`type2 ${command.name()} --help\`)`);
+
+program
+  .parseAsync()
+  .catch((error: unknown) => {
+    // commander has printed what there is to say; help and version are no errors.
+    if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : ExitStatus.usage;
+    else process.exitCode = reportError(error);
+  })
+  .finally(coolDown);

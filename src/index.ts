@@ -1,0 +1,23 @@
+/**
+ * Type2 as a library.
+ *
+ * @packageDocumentation
+ */
+export { ConfigError, HostError, Type2Error } from '../devices/errors.ts';
+export { BootError, type BootErrorCode } from '../vm/boot/errors.ts';
+export { BOOT_PROTOCOLS, type BootProtocol } from '../vm/boot/protocols.ts';
+export type { EngineChoice } from '../vm/drivers.ts';
+export { ENGINE_NAMES, type EngineName } from '../vm/engine.ts';
+export type { Outcome } from '../vm/outcome.ts';
+export type { Statistics } from '../vm/statistics.ts';
+export {
+  type ConsoleConfig,
+  type DiskConfig,
+  type NetConfig,
+  parseConfig,
+  type ResolvedConfig,
+  type ResolvedDisk,
+  type VmConfig,
+} from './config.ts';
+export { type BundledGuest, bundledGuests } from './guests.ts';
+export { Vm, type VmConsole, type VmEventMap } from './vm.ts';

@@ -1,0 +1,203 @@
+/**
+ * The library's machine: `Vm.create(config)` checks a configuration, reads the guest's files, chooses an
+ * engine and makes the machine; nothing runs before `start()`.
+ */
+import { createHash } from 'node:crypto';
+import { EventEmitter } from 'node:events';
+import { readFileSync, statSync } from 'node:fs';
+import { basename } from 'node:path';
+import type { Readable, Writable } from 'node:stream';
+import { imageSize } from '../devices/block/image.ts';
+import { ConfigError } from '../devices/errors.ts';
+import type { GuestSource } from '../vm/boot/load.ts';
+import { type ChosenDriver, chooseDriver } from '../vm/drivers.ts';
+import { VIRTIO_GSIS } from '../vm/layout.ts';
+import { Machine } from '../vm/machine.ts';
+import type { Outcome } from '../vm/outcome.ts';
+import type { Statistics } from '../vm/statistics.ts';
+import { parseConfig, type ResolvedConfig, type VmConfig } from './config.ts';
+import { type BundledGuest, bundledGuest, DEFAULT_GUEST } from './guests.ts';
+
+/** Larger files are no kernels and no initrds: refused before they fill memory. */
+const FILE_MAXIMUM = 2 ** 31 - 1;
+/** The first three bytes of MAC addresses that are made here: locally administered. */
+const MAC_PREFIX = [0x52, 0x54, 0x00] as const;
+/** What a kernel is told when nobody says anything else. */
+const DEFAULT_APPEND = 'console=ttyS0';
+
+/** What a {@link Vm} says while it lives. */
+export interface VmEventMap {
+  /** The run has ended. */
+  exit: [outcome: Outcome];
+  /** The guest asked for a reset and is being started anew. */
+  reset: [];
+  /** The guest marked a moment of its boot. Time in milliseconds since `start()`. */
+  'boot-mark': [mark: number, milliseconds: number];
+}
+
+/** A machine's serial console. */
+export interface VmConsole {
+  /** What the guest prints. Bytes wait in the guest while nobody reads. */
+  readonly output: Readable;
+  /** What the guest reads. Ending it does not stop the guest. */
+  readonly input: Writable;
+}
+
+/**
+ * A virtual machine.
+ *
+ * @example
+ * ```ts
+ * await using vm = await Vm.create({ append: 'console=ttyS0 type2.exec="uname -a"' });
+ * vm.console.output.pipe(process.stdout);
+ * await vm.start();
+ * const outcome = await vm.ended;
+ * ```
+ */
+export class Vm extends EventEmitter<VmEventMap> implements AsyncDisposable {
+  /** The configuration with all defaults filled in. */
+  readonly config: ResolvedConfig;
+  /** Name of the engine that runs the guest. */
+  readonly engine: string;
+  /** Why it is not a better engine, in one line; empty when there is nothing to say. */
+  readonly notice: string;
+  private readonly machine: Machine;
+
+  private constructor(config: ResolvedConfig, machine: Machine, notice: string) {
+    super();
+    this.config = config;
+    this.machine = machine;
+    this.engine = machine.engineName;
+    this.notice = notice;
+    machine.on('reset', () => this.emit('reset'));
+    machine.on('boot-mark', (mark, time) => this.emit('boot-mark', mark, time));
+    void machine.ended.then((outcome) => this.emit('exit', outcome));
+  }
+
+  /**
+   * Makes a machine, with its guest loaded and ready to start.
+   * @throws ConfigError for a wrong configuration, BootError for a guest that can't be loaded, HostError
+   * when the host refuses something, Type2Error with code `NO_ENGINE` when no engine works here
+   */
+  static async create(config: VmConfig = {}): Promise<Vm> {
+    return Vm.fromResolved(parseConfig(config));
+  }
+
+  /** As {@link Vm.create}, for a configuration that {@link parseConfig} has checked. */
+  static async fromResolved(config: ResolvedConfig): Promise<Vm> {
+    const bundled = bundledPart(config);
+    const guest = guestSource(config, bundled);
+    const cpus = config.cpus ?? bundled?.cpus ?? 1;
+    const disks = config.disks.map((disk) => ({
+      path: disk.path,
+      readonly: disk.readonly,
+      id: disk.id ?? defaultSerial(disk.path),
+      size: imageSize(disk.path, disk.readonly),
+    }));
+    const nets = config.nets.map((net) => ({ tap: net.tap, mac: parseMac(net.mac) ?? defaultMac(net.tap) }));
+    const devices = disks.length + nets.length + (config.rng ? 1 : 0);
+    if (devices > VIRTIO_GSIS.length) {
+      throw new ConfigError(`${devices} virtio devices, but at most ${VIRTIO_GSIS.length} fit in a machine`);
+    }
+    const { driver, notice }: ChosenDriver = await chooseDriver(config.engine);
+    const { rng, debugExit, memory, onReset } = config;
+    const machine = new Machine({ driver, memory, cpus, disks, nets, rng, debugExit, guest, onReset });
+    return new Vm(config, machine, notice);
+  }
+
+  /** The serial console: `output` is what the guest prints, `input` what it reads. */
+  get console(): VmConsole {
+    return this.machine.console;
+  }
+
+  /** Resolved when the run has ended. Never rejected: an error is an outcome. */
+  get ended(): Promise<Outcome> {
+    return this.machine.ended;
+  }
+
+  /** Lets the guest run. @throws HostError when a thread of the machine can't start */
+  start(): Promise<void> {
+    return this.machine.start();
+  }
+
+  /** Stops the guest between two instructions; resolved when it stands. @throws Type2Error when it isn't running */
+  pause(): Promise<void> {
+    return this.machine.pause();
+  }
+
+  /** @throws Type2Error when the machine isn't paused */
+  resume(): void {
+    this.machine.resume();
+  }
+
+  /** Ends the run, whatever the guest is doing. Safe at any time. */
+  stop(kind: 'stopped' | 'timeout' = 'stopped'): Promise<void> {
+    return this.machine.stop(kind);
+  }
+
+  /** Asks the guest to shut itself down, as the power button of a PC does. */
+  pressPowerButton(): void {
+    this.machine.pressPowerButton();
+  }
+
+  /** Exits by reason and accesses by device, so far. */
+  statistics(): Statistics {
+    return this.machine.statistics();
+  }
+
+  /** Ends the run: what `await using` calls. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+}
+
+/** The bundled guest that a configuration names, or means by naming no kernel. */
+function bundledPart(config: ResolvedConfig): BundledGuest | undefined {
+  if (config.kernel !== undefined && config.guest === undefined) return undefined;
+  return bundledGuest(config.guest ?? DEFAULT_GUEST);
+}
+
+/** The guest's files and how to start it: a bundled guest's, with whatever the configuration says instead. */
+function guestSource(config: ResolvedConfig, bundled: BundledGuest | undefined): GuestSource {
+  const kernel = config.kernel ?? bundled!.kernel;
+  // A kernel of the user's own comes alone: the bundled initrd would not fit it.
+  const initrd = config.initrd ?? (config.kernel === undefined ? bundled?.initrd : undefined);
+  const protocol = config.protocol === 'auto' ? (bundled?.protocol ?? 'auto') : config.protocol;
+  const loadAddress = config.loadAddress ?? bundled?.loadAddress;
+  return {
+    image: readGuestFile('kernel', kernel),
+    imageName: basename(kernel),
+    ...(initrd === undefined ? {} : { initrd: readGuestFile('initrd', initrd) }),
+    commandLine: config.append ?? bundled?.append ?? DEFAULT_APPEND,
+    protocol,
+    ...(loadAddress === undefined ? {} : { loadAddress }),
+    acpi: config.acpi,
+  };
+}
+
+function readGuestFile(what: string, path: string): Uint8Array {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (stat === undefined) throw new ConfigError(`${what} ${path}: no such file`);
+  if (!stat.isFile()) throw new ConfigError(`${what} ${path}: not a file`);
+  if (stat.size > FILE_MAXIMUM)
+    throw new ConfigError(`${what} ${path}: ${stat.size} bytes are too many for a ${what}`);
+  try {
+    return readFileSync(path);
+  } catch (cause) {
+    throw new ConfigError(`${what} ${path}: can't be read`, { hint: 'Check its permissions.', cause });
+  }
+}
+
+/** Stable for a file name, so that /dev/disk/by-id stays the same from run to run. */
+function defaultSerial(path: string): string {
+  return `type2-${createHash('sha256').update(path).digest('hex').slice(0, 12)}`;
+}
+
+function parseMac(text: string | undefined): number[] | undefined {
+  return text?.split(':').map((byte) => Number.parseInt(byte, 16));
+}
+
+/** Stable for a tap name, different for different ones. */
+function defaultMac(tap: string): number[] {
+  return [...MAC_PREFIX, ...createHash('sha256').update(tap).digest().subarray(0, 3)];
+}
