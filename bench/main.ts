@@ -1,0 +1,30 @@
+/**
+ * `npm run bench [-- NAME …]`: the benchmarks. Without a name, all of them.
+ */
+import { parseArgs } from 'node:util';
+import { benchAllocations } from './allocations.ts';
+import { benchExits } from './exits.ts';
+import { benchStart } from './start.ts';
+
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: { rounds: { type: 'string', default: '9' }, count: { type: 'string', default: '100000' } },
+});
+const options = { rounds: Number(values.rounds), count: Number(values.count) };
+
+const BENCHMARKS: Readonly<Record<string, () => Promise<void>>> = {
+  exits: () => benchExits(options),
+  allocations: () => benchAllocations(),
+  start: () => benchStart(options),
+};
+
+const names = positionals.length > 0 ? positionals : Object.keys(BENCHMARKS);
+const unknown = names.filter((name) => !(name in BENCHMARKS));
+if (unknown.length > 0) {
+  process.stderr.write(
+    `bench: there is no '${unknown.join("', '")}': there are ${Object.keys(BENCHMARKS).join(', ')}\n`,
+  );
+  process.exitCode = 2;
+} else {
+  for (const name of names) await BENCHMARKS[name]!();
+}
