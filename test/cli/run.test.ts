@@ -1,0 +1,122 @@
+/**
+ * The built command line, used and misused; and the teaching guests on this host's /dev/kvm, which need no
+ * SSE and so run on one without hardware behind it too.
+ */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { bundledGuests, packageRoot } from '../../src/guests.ts';
+import { probeDriver } from '../../vm/drivers.ts';
+
+const CLI = join(packageRoot(), 'dist/bin/main.cjs');
+const folder = mkdtempSync(join(tmpdir(), 'type2-cli-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+function type2(...args: string[]): { status: number | null; stdout: string; stderr: string } {
+  return spawnSync(process.execPath, [CLI, ...args], { encoding: 'latin1', timeout: 60_000, input: '' });
+}
+
+function file(name: string, contents: string | Uint8Array): string {
+  const path = join(folder, name);
+  writeFileSync(path, contents);
+  return path;
+}
+
+describe('type2', () => {
+  it('lists its verbs', () => {
+    const { status, stdout } = type2('--help');
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/run[\s\S]*doctor/);
+  });
+
+  it('lists the flags and exit statuses of run', () => {
+    const { status, stdout } = type2('run', '--help');
+    expect(status).toBe(0);
+    for (const flag of ['--kernel', '--disk', '--net', '--debug-exit', '--stats', 'Exit status'])
+      expect(stdout).toContain(flag);
+  });
+
+  it.each([
+    [['fly'], /unknown command/],
+    [['run', '--kernl', 'x'], /unknown option '--kernl'/],
+    [['run', '--kernel', '/nonexistent'], /no such file/],
+    [['run', '--kernel', '/'], /not a file/],
+    [['run', '--engine', 'xen'], /Allowed choices are auto, kvm/],
+    [['run', '--memory', 'lots'], /no size/],
+    [['run', '--guest', 'windows'], /no bundled guest 'windows'[\s\S]*linux-x86_64/],
+    [['run', '--disk', '/nonexistent.img'], /no such file[\s\S]*truncate -s/],
+    [['run', '--config', '/nonexistent.json'], /can't be read/],
+  ])('%j is wrong usage: status 2, one reason', (args, message) => {
+    const { status, stderr } = type2(...args);
+    expect(stderr).toMatch(message);
+    expect(status).toBe(2);
+    expect(stderr).not.toMatch(/at .*\.js:\d+/);
+  });
+
+  it('refuses a --config that is not a JSON object', () => {
+    expect(type2('run', '--config', file('bad.json', '{')).stderr).toMatch(/not JSON/);
+    expect(type2('run', '--config', file('list.json', '[]')).stderr).toMatch(/expected a JSON object/);
+    expect(type2('run', '--config', file('typo.json', '{"kernle": "x"}')).stderr).toMatch(
+      /no field 'kernle'/,
+    );
+  });
+
+  it('doctor speaks of node, engines and tap', () => {
+    const { stdout } = type2('doctor');
+    for (const what of ['node', 'kvm', 'tap']) expect(stdout).toContain(what);
+  });
+});
+
+const { support } = await probeDriver('kvm');
+const noKvm = support.capabilities === undefined ? ` (skipped: ${support.reason}; ${support.hint})` : '';
+
+describe.skipIf(noKvm !== '')(`guests on KVM${noKvm}`, () => {
+  const kvm = (...args: string[]) =>
+    type2('run', '--engine', 'kvm', '--quiet', '--timeout', '30', '--memory', '16M', ...args);
+
+  for (const [name, guest] of bundledGuests()) {
+    if (guest.expect === undefined) continue;
+    it(`lab ${name} says what it should`, () => {
+      const { status, stdout } = kvm('--guest', name);
+      expect(stdout).toContain(guest.expect);
+      expect(status).toBe(0);
+    });
+  }
+
+  it('auto steps past a KVM without hardware, with a reason', () => {
+    if (support.usable) return;
+    const { status, stderr } = type2('run', '--guest', 'hello-real');
+    expect(stderr).toMatch(/kvm: this \/dev\/kvm emulates instructions/);
+    expect(status).toBe(1);
+  });
+
+  it('--config, --stats and --console file go together', () => {
+    const log = join(folder, 'console.log');
+    const config = file(
+      'hello.json',
+      JSON.stringify({ guest: 'hello-long', stats: true, console: { path: log } }),
+    );
+    const { status, stderr } = kvm('--config', config);
+    expect(status).toBe(0);
+    expect(readFileSync(log, 'latin1')).toContain('Hello from long mode');
+    expect(stderr).toMatch(/exits by reason[\s\S]*io[\s\S]*serial0/);
+  });
+
+  it.each([
+    // mov al, 21; out 0xf4, al
+    ['a debug exit', [0xb0, 0x15, 0xe6, 0xf4, 0xf4], ['--debug-exit'], 43],
+    // jmp $
+    ['a time-out', [0xeb, 0xfe], ['--timeout', '1'], 124],
+    // mov al, 0xfe; out 0x64, al
+    ['a reset', [0xb0, 0xfe, 0xe6, 0x64, 0xf4], ['--no-reboot'], 5],
+    // cli; hlt
+    ['a halt for good', [0xfa, 0xf4], [], 0],
+  ])('%s has its status', (name, code, flags, expected) => {
+    const kernel = file(`${name}.bin`, Uint8Array.from([...code, ...new Array<number>(32).fill(0)]));
+    const { status, stderr } = kvm('--kernel', kernel, '--protocol', 'flat', ...flags);
+    expect(stderr).toBe('');
+    expect(status).toBe(expected);
+  });
+});

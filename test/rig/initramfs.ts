@@ -1,0 +1,172 @@
+/**
+ * The rig's initramfs: archives one behind the other, which the kernel unpacks in turn. The large one
+ * with Node.js and the kernel modules changes seldom and is kept; the one with the project is made anew.
+ */
+import {
+  chmodSync,
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { type DebianKernel, debianBusybox, moduleFiles } from './debian.ts';
+import { cache, cacheFolder, command, root, say, shell } from './tools.ts';
+
+/** In the rig: KVM on the SVM that QEMU emulates, and taps. */
+const HOST_MODULES = ['kvm_amd', 'tun'];
+/** In the stock kernel as a guest: what is no part of it but of its modules. */
+const GUEST_MODULES = ['virtio_mmio', 'virtio_blk', 'virtio_net', 'virtio-rng', 'pvpanic-mmio'];
+const DEPENDENCIES = ['koffi', '@koromix/koffi-linux-x64', 'commander', 'valibot'];
+
+/** Where the project is, in the rig. */
+const PROJECT = '/type2';
+
+function archive(tree: string, file: string): void {
+  shell(
+    'find . -print0 | LC_ALL=C sort -z | cpio --null --quiet --create --format=newc > "$1"',
+    [file],
+    tree,
+  );
+}
+
+function place(tree: string, path: string, contents: string, mode: number): void {
+  const file = join(tree, path);
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(file, contents);
+  chmodSync(file, mode);
+}
+
+function copy(from: string, tree: string, path: string): void {
+  const file = join(tree, path);
+  mkdirSync(dirname(file), { recursive: true });
+  copyFileSync(from, file);
+}
+
+function freshTree(name: string): string {
+  const tree = join(cache, name);
+  rmSync(tree, { recursive: true, force: true });
+  for (const folder of ['bin', 'dev', 'proc', 'sys', 'tmp'])
+    mkdirSync(join(tree, folder), { recursive: true });
+  return tree;
+}
+
+/** Copies modules and gives the shell lines that load them. */
+function addModules(tree: string, kernel: DebianKernel, modules: readonly string[]): string {
+  return moduleFiles(kernel, modules)
+    .map((file) => {
+      copy(file, tree, `modules/${basename(file)}`);
+      return `insmod /modules/${basename(file)}`;
+    })
+    .join('\n');
+}
+
+const MOUNTS = `#!/bin/busybox sh
+/bin/busybox --install -s /bin
+export PATH=/bin HOME=/ TERM=linux
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+mount -t tmpfs tmpfs /tmp`;
+
+/** An initramfs with which the stock kernel, as a guest, does what the bundled guests do. */
+export function stockGuestInitramfs(kernel: DebianKernel): string {
+  const file = join(cacheFolder('images'), 'stock-initramfs.cpio');
+  const tree = freshTree('stock-tree');
+  copy(debianBusybox(), tree, 'bin/busybox');
+  const insmods = addModules(tree, kernel, GUEST_MODULES);
+  place(
+    tree,
+    'init',
+    `${MOUNTS}
+${insmods}
+read -r cmdline < /proc/cmdline
+value=\${cmdline#*type2.exec=\\"}
+sh -c "\${value%%\\"*}"
+sync
+poweroff -f
+`,
+    0o755,
+  );
+  archive(tree, file);
+  return file;
+}
+
+/** What stays the same from run to run. */
+function baseArchive(kernel: DebianKernel): string {
+  const file = join(cacheFolder('images'), `base-${process.version}-${kernel.release}.cpio`);
+  if (existsSync(file)) return file;
+  say('packing Node.js, kernel modules and busybox');
+  const tree = freshTree('base-tree');
+  copy(debianBusybox(), tree, 'bin/busybox');
+  copy(process.execPath, tree, 'bin/node');
+  for (const [, library] of command('ldd', [process.execPath]).matchAll(/(\/\S+\.so\S*)/g))
+    copy(library!, tree, library!);
+  copy(kernel.vmlinuz, tree, 'stock/vmlinuz');
+  place(tree, 'etc/passwd', 'root:x:0:0:root:/:/bin/sh\n', 0o644);
+  place(tree, 'load-modules', addModules(tree, kernel, HOST_MODULES), 0o644);
+  archive(tree, file);
+  return file;
+}
+
+/** The project as it has been built, and the first process. @param script - what that process runs */
+function projectArchive(script: string, extra: ReadonlyMap<string, string>): string {
+  const tree = freshTree('project-tree');
+  const project = join(tree, PROJECT);
+  for (const name of [
+    'dist',
+    'guests',
+    'package.json',
+    ...DEPENDENCIES.map((name) => `node_modules/${name}`),
+  ]) {
+    const from = join(root, name);
+    if (existsSync(from)) cpSync(from, join(project, name), { recursive: true, dereference: true });
+  }
+  for (const [path, from] of extra) copy(from, tree, path);
+  place(
+    tree,
+    'init',
+    `${MOUNTS}
+ip link set lo up
+sh /load-modules
+cd ${PROJECT}
+${script}
+sync
+poweroff -f
+`,
+    0o755,
+  );
+  const file = join(cacheFolder('images'), 'project.cpio');
+  archive(tree, file);
+  return file;
+}
+
+/** vmlinux out of a bzImage whose payload is LZ4-compressed, for the protocols that take ELF files. */
+function vmlinuxOf(bzImage: string): string {
+  const image = readFileSync(bzImage);
+  const setup = (image[0x1f1]! + 1) * 512;
+  const start = setup + image.readUInt32LE(0x248);
+  // The payload ends with the unpacked size, which is not part of the stream.
+  const payload = join(cacheFolder('images'), 'payload.lz4');
+  writeFileSync(payload, image.subarray(start, start + image.readUInt32LE(0x24c) - 4));
+  const file = join(cacheFolder('images'), 'vmlinux-x86_64');
+  shell('lz4 -dc "$1" > "$2"', [payload, file], cache);
+  return file;
+}
+
+/** The whole initramfs. @param script - shell lines that the rig's first process runs in the project's folder */
+export function rigInitramfs(kernel: DebianKernel, script: string): string {
+  const extra = new Map([
+    ['stock/initramfs.cpio', stockGuestInitramfs(kernel)],
+    ['stock/vmlinux-x86_64', vmlinuxOf(join(root, 'guests/linux/images/bzImage-x86_64'))],
+  ]);
+  const parts = [baseArchive(kernel), projectArchive(script, extra)];
+  const file = join(cacheFolder('images'), 'rig-initramfs.cpio');
+  shell('cat "$2" "$3" > "$1"', [file, ...parts], cache);
+  say(`initramfs of ${Math.round(statSync(file).size / 2 ** 20)} MiB`);
+  return file;
+}

@@ -1,0 +1,66 @@
+/**
+ * `npm run test:kvm`: the KVM driver's tests, on the built project. Where this host has a usable KVM, they
+ * run here; elsewhere in a machine that QEMU emulates, with a Debian kernel whose KVM is real.
+ *
+ *   --only PATTERN   only tests whose name matches
+ *   --nested         under QEMU even where this host has KVM
+ *   --shell          no tests, but a shell in the rig
+ *   --timeout S      seconds for the whole (default 1500)
+ */
+import { spawnSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { probeDriver } from '../../vm/drivers.ts';
+import { debianKernel } from './debian.ts';
+import { rigInitramfs } from './initramfs.ts';
+import { bootRig, END_MARK } from './qemu.ts';
+import { RigError, requirePrograms, root, say } from './tools.ts';
+
+const { values: options } = parseArgs({
+  options: {
+    only: { type: 'string' },
+    nested: { type: 'boolean', default: false },
+    shell: { type: 'boolean', default: false },
+    timeout: { type: 'string', default: '1500' },
+  },
+});
+
+/** Arguments for node that run the suite. */
+function testArguments(): string[] {
+  const folder = 'dist/test/rig/suite';
+  const files = readdirSync(join(root, folder)).filter((name) => name.endsWith('.test.js'));
+  return [
+    '--test',
+    '--test-concurrency=1',
+    '--test-reporter=spec',
+    ...(options.only === undefined ? [] : [`--test-name-pattern=${options.only}`]),
+    ...files.sort().map((name) => `${folder}/${name}`),
+  ];
+}
+
+async function main(): Promise<number> {
+  const { support } = await probeDriver('kvm');
+  if (support.usable && !options.nested) {
+    say('this host has KVM: running the tests on it');
+    return spawnSync(process.execPath, testArguments(), { cwd: root, stdio: 'inherit' }).status ?? 1;
+  }
+  say(options.nested ? 'running nested' : `no usable KVM here (${support.reason}): running under QEMU`);
+  requirePrograms();
+  const kernel = debianKernel();
+  const quoted = testArguments().map((argument) => `'${argument.replaceAll("'", "'\\''")}'`);
+  const script = options.shell
+    ? 'setsid cttyhack sh'
+    : `TYPE2_STOCK=/stock FORCE_COLOR=0 node ${quoted.join(' ')} < /dev/null\necho ${END_MARK} $?`;
+  const initramfs = rigInitramfs(kernel, script);
+  say(`booting ${kernel.release} under QEMU`);
+  return bootRig(kernel, initramfs, Number(options.timeout), options.shell);
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  if (!(error instanceof RigError)) throw error;
+  say(error.message);
+  process.exitCode = 2;
+}

@@ -1,0 +1,55 @@
+/**
+ * Boots the rig under QEMU's TCG, which emulates AMD's SVM, and passes on what it prints.
+ */
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import type { DebianKernel } from './debian.ts';
+import { RigError } from './tools.ts';
+
+/** The rig's first process prints this and the exit status of what it ran. */
+export const END_MARK = 'type2-rig-status';
+const MEMORY_MIB = 3072;
+
+/**
+ * @param timeout - seconds, after which QEMU is killed
+ * @param interactive - connect this terminal instead of reading line by line
+ * @returns the status that the rig's first process printed
+ * @throws RigError when there was none
+ */
+export function bootRig(
+  kernel: DebianKernel,
+  initramfs: string,
+  timeout: number,
+  interactive: boolean,
+): Promise<number> {
+  const qemu = spawn(
+    'qemu-system-x86_64',
+    [
+      ...['-M', 'q35', '-accel', 'tcg,thread=multi', '-smp', '2', '-cpu', 'max', '-m', String(MEMORY_MIB)],
+      ...['-display', 'none', '-monitor', 'none', '-serial', 'stdio', '-no-reboot', '-nic', 'none'],
+      ...['-kernel', kernel.vmlinuz, '-initrd', initramfs],
+      ...['-append', 'console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable clocksource=tsc'],
+    ],
+    { stdio: interactive ? 'inherit' : ['ignore', 'pipe', 'inherit'] },
+  );
+  let status: number | undefined;
+  if (qemu.stdout !== null) {
+    createInterface({ input: qemu.stdout }).on('line', (line) => {
+      const end = line.indexOf(END_MARK);
+      if (end >= 0) status = Number(line.slice(end + END_MARK.length).trim());
+      else process.stdout.write(`${line.trimEnd()}\n`);
+    });
+  }
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      qemu.kill('SIGKILL');
+      reject(new RigError(`the rig did not end within ${timeout} s`));
+    }, timeout * 1000);
+    qemu.once('error', reject);
+    qemu.once('close', () => {
+      clearTimeout(timer);
+      if (status !== undefined || interactive) resolve(status ?? 0);
+      else reject(new RigError('the rig ended without saying how: its kernel may have panicked'));
+    });
+  });
+}

@@ -1,0 +1,99 @@
+/** The library on KVM: pausing, saving and restoring vCPUs, and giving everything back. */
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { bundledGuest } from '../../../src/guests.ts';
+import { Vm } from '../../../src/index.ts';
+import { kvmDriver } from '../../../vm/kvm/driver.ts';
+import { Machine } from '../../../vm/machine.ts';
+
+const descriptors = (): number => readdirSync('/proc/self/fd').length;
+const threads = (): number => readdirSync('/proc/self/task').length;
+const mappings = (): number => readFileSync('/proc/self/maps', 'latin1').split('\n').length;
+
+async function spin(): Promise<Vm> {
+  const vm = await Vm.create({
+    engine: 'kvm',
+    cpus: 2,
+    append:
+      'console=ttyS0 quiet type2.exec="i=0; while :; do i=$((i+1)); [ $((i % 2000)) = 0 ] && echo tick; done"',
+  });
+  await vm.start();
+  return vm;
+}
+
+/** Waits until the guest prints something more. */
+function nextOutput(vm: Vm): Promise<void> {
+  return new Promise((resolve) => {
+    vm.console.output.once('data', () => resolve());
+  });
+}
+
+test('a paused guest stands still and goes on', async () => {
+  const vm = await spin();
+  await nextOutput(vm);
+  await vm.pause();
+  const before = vm.statistics().exits['io'];
+  await new Promise((resolve) => setTimeout(resolve, 1500));
+  assert.equal(vm.statistics().exits['io'], before);
+  vm.resume();
+  await nextOutput(vm);
+  await nextOutput(vm);
+  await vm.stop();
+  assert.equal((await vm.ended).kind, 'stopped');
+});
+
+test('stopping gives back every descriptor, thread and mapping', async () => {
+  // The first machine loads code and warms caches that stay.
+  await (await spin()).stop();
+  const before = [descriptors(), threads()];
+  const mapsBefore = mappings();
+  for (let i = 0; i < 4; i++) {
+    await using vm = await spin();
+    if (i % 2 === 0) await nextOutput(vm);
+    if (i === 2) await vm.pause();
+  }
+  assert.deepEqual([descriptors(), threads()], before);
+  // Node maps and unmaps for itself: only growth with each machine would be ours.
+  assert.ok(mappings() - mapsBefore < 16, `${mappings() - mapsBefore} more mappings`);
+});
+
+test('state of vCPUs and devices is saved and restored in the middle of a run', async () => {
+  const { kernel, initrd } = bundledGuest('linux-x86_64');
+  const machine = new Machine({
+    driver: kvmDriver,
+    memory: 128 * 2 ** 20,
+    cpus: 2,
+    disks: [],
+    nets: [],
+    rng: true,
+    debugExit: false,
+    onReset: 'end',
+    guest: {
+      image: readFileSync(kernel),
+      imageName: 'bzImage',
+      initrd: readFileSync(initrd!),
+      commandLine: 'console=ttyS0 quiet type2.exec="for i in $(seq 400); do echo line $i; done"',
+      protocol: 'auto',
+      acpi: true,
+    },
+  });
+  let printed = '';
+  machine.console.output.on('data', (chunk: Buffer) => {
+    printed += chunk.toString('latin1');
+  });
+  await machine.start();
+  for (let round = 0; round < 5; round++) {
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    await machine.pause();
+    const saved = machine.save();
+    machine.restore(saved);
+    assert.deepEqual(
+      machine.save().vcpus.map(({ registers }) => registers),
+      saved.vcpus.map(({ registers }) => registers),
+    );
+    machine.resume();
+  }
+  assert.equal((await machine.ended).kind, 'power-off');
+  assert.match(printed, /line 399\r\nline 400/);
+});
