@@ -51,7 +51,7 @@ async function main(): Promise<number> {
   const quoted = testArguments().map((argument) => `'${argument.replaceAll("'", "'\\''")}'`);
   const script = options.shell
     ? 'setsid cttyhack sh'
-    : `TYPE2_STOCK=/stock FORCE_COLOR=0 node ${quoted.join(' ')} < /dev/null\necho ${END_MARK} $?`;
+    : `TYPE2_STOCK=/stock TYPE2_PASTE_BYTES=${process.env['TYPE2_PASTE_BYTES'] ?? 65536} FORCE_COLOR=0 node ${quoted.join(' ')} < /dev/null\necho ${END_MARK} $?`;
   const initramfs = rigInitramfs(kernel, script);
   say(`booting ${kernel.release} under QEMU`);
   return bootRig(kernel, initramfs, Number(options.timeout), options.shell);
