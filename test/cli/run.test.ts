@@ -92,6 +92,35 @@ describe.skipIf(noKvm !== '')(`guests on KVM${noKvm}`, () => {
     expect(status).toBe(1);
   });
 
+  it('a disk that is in use, and a tap that is none, are refused before the guest runs', () => {
+    const disk = file('locked.img', new Uint8Array(4096));
+    const held = spawnSync(
+      'flock',
+      [
+        disk,
+        process.execPath,
+        CLI,
+        'run',
+        '--engine',
+        'kvm',
+        '--guest',
+        'hello-real',
+        '--quiet',
+        '--disk',
+        disk,
+      ],
+      { encoding: 'latin1' },
+    );
+    expect(held.stderr).toMatch(/in use by another machine[\s\S]*readonly/);
+    expect(held.stdout).toBe('');
+    expect(held.status).toBe(1);
+    const net = kvm('--guest', 'hello-real', '--net', 'tap=lo');
+    expect(net.stderr).toMatch(/tap lo|\/dev\/net\/tun/);
+    expect(net.stderr).not.toMatch(/unexpected error/);
+    expect(net.stdout).toBe('');
+    expect(net.status).toBe(1);
+  });
+
   it('--config, --stats and --console file go together', () => {
     const log = join(folder, 'console.log');
     const config = file(

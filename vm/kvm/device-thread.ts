@@ -2,7 +2,8 @@
  * The device thread of a KVM machine. What it does is in device-loop.ts; like a vCPU's thread it never
  * returns to Node's event loop while the run lasts.
  */
-import { parentPort } from 'node:worker_threads';
+import { type MessagePort, parentPort } from 'node:worker_threads';
+import { Type2Error } from '../../devices/errors.ts';
 import { freeNativeBuffers } from '../../devices/host/libc.ts';
 import { DeviceLoop } from './device-loop.ts';
 import type { KvmThreadData, ThreadMessage } from './threads.ts';
@@ -10,11 +11,21 @@ import type { KvmThreadData, ThreadMessage } from './threads.ts';
 // This module is loaded while the main thread still makes the VM; the data comes when that is done.
 // Nothing comes when there is no machine after all.
 parentPort!.once('message', (data: KvmThreadData | null) => {
-  if (data === null) return;
-  const ready: ThreadMessage = { type: 'ready' };
-  const loop = new DeviceLoop(data, parentPort!);
-  parentPort!.postMessage(ready);
-  loop.run();
-  loop.close();
+  if (data !== null) runThread(data, parentPort!);
   freeNativeBuffers();
 });
+
+function runThread(data: KvmThreadData, port: MessagePort): void {
+  const post = (message: ThreadMessage): void => port.postMessage(message);
+  let loop: DeviceLoop;
+  try {
+    loop = new DeviceLoop(data, port);
+  } catch (error) {
+    if (!(error instanceof Type2Error)) throw error;
+    post({ type: 'refused', code: error.code, message: error.message, hint: error.hint });
+    return;
+  }
+  post({ type: 'ready' });
+  loop.run();
+  loop.close();
+}

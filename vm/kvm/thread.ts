@@ -7,6 +7,7 @@
  */
 import { once } from 'node:events';
 import { SHARE_ENV, Worker } from 'node:worker_threads';
+import { HostError } from '../../devices/errors.ts';
 import type { KvmThreadData, ThreadMessage } from './threads.ts';
 
 /** What a thread is for: the name of its module. */
@@ -61,6 +62,11 @@ export async function coolDown(): Promise<void> {
   );
 }
 
+/** Errors lose their class on their way from thread to thread. */
+function refusal({ code, message, hint }: Extract<ThreadMessage, { type: 'refused' }>): HostError {
+  return new HostError(code, message, hint === undefined ? {} : { hint });
+}
+
 export class KvmThread {
   /** Resolved when the thread has built its machine; rejected when it failed to. */
   readonly ready: Promise<void>;
@@ -84,6 +90,7 @@ export class KvmThread {
     this.ready = new Promise((resolve, reject) => {
       worker.on('message', (message: ThreadMessage) => {
         if (message.type === 'ready') resolve();
+        else if (message.type === 'refused') reject(refusal(message));
         else hear(message);
       });
       worker.once('error', (error: Error) => {

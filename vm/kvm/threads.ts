@@ -37,5 +37,12 @@ export type ThreadMessage =
   /** The control block has an outcome. */
   | { readonly type: 'outcome' }
   | { readonly type: 'boot-mark'; readonly mark: number; readonly time: number }
+  /** The host refused something that the thread needs before it can begin. */
+  | {
+      readonly type: 'refused';
+      readonly code: string;
+      readonly message: string;
+      readonly hint: string | undefined;
+    }
   /** The run can't go on; ends it with outcome `error`. */
   | { readonly type: 'failed'; readonly message: string };
