@@ -33,7 +33,7 @@ test('a kernel panic has a status of its own', async () => {
     '--guest',
     'linux-x86_64',
     '--append',
-    'console=ttyS0 panic=-1 rdinit=/nonexistent root=none',
+    'console=ttyS0 quiet panic=-1 rdinit=/nonexistent root=none',
   ]);
   assert.equal(result.status, 3, show(result));
   assert.match(result.stdout, /Kernel panic/, show(result));
