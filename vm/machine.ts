@@ -175,6 +175,8 @@ export class Machine extends EventEmitter<MachineEventMap> {
     this.expect('restore', 'paused');
     for (const device of this.platform.devices) device.restore(state.devices[device.name] ?? {});
     this.engine.restoreVcpus(state.vcpus);
+    // Deadlines are others now than those that the device thread waits for.
+    this.engine.wakeDevices();
   }
 
   /** A fresh engine with RAM, nothing loaded. */
