@@ -143,6 +143,7 @@ export class FwCfg implements Device, BusDevice {
     const address = swap32(memory.readU32(request + 8)) * 2 ** 32 + swap32(memory.readU32(request + 12));
     if (control & DMA_SELECT) this.select(control >>> 16);
     let result = 0;
+    if (control & DMA_READ) memory.onDeviceWrite(address, length);
     if (control & DMA_READ) result = this.readByDma(memory, address, length) ? 0 : DMA_ERROR;
     else if (control & DMA_WRITE) result = DMA_ERROR;
     else if (control & DMA_SKIP) this.skip(length);

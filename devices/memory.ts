@@ -61,6 +61,11 @@ export class GuestMemory {
   /** Bytes of RAM in all regions. */
   readonly size: number;
   private recent: MemoryRegion;
+  /**
+   * Told of bytes that a device writes into the guest's buffers, before or after it does: a CPU that keeps
+   * decoded code must know. KVM's doesn't.
+   */
+  onDeviceWrite: (gpa: Gpa, length: number) => void = () => {};
 
   /** @param regions - in ascending order, not overlapping; at least one */
   constructor(regions: readonly MemoryRegion[]) {

@@ -1,8 +1,9 @@
 /** Ports 0x61, 0x92 and 0xcf9. */
 import { beforeEach, describe, expect, it } from 'vitest';
+import { Pit } from './pit.ts';
 import { DeviceState } from './state.ts';
 import { SystemControl, type Timer2 } from './system-control.ts';
-import { TestMachine, transfer } from './testing/stand-ins.ts';
+import { TestAlarm, TestClock, TestIrq, TestMachine, transfer } from './testing/stand-ins.ts';
 
 let machine: TestMachine;
 let timer: Timer2 & { gate: boolean; level: boolean };
@@ -42,6 +43,30 @@ describe('port 0x61', () => {
   it('toggles the refresh bit, so that who waits for it goes on', () => {
     const first = control.portB.read(0, 1) & 0x10;
     expect(control.portB.read(0, 1) & 0x10).not.toBe(first);
+  });
+
+  it('measures time with counter 2 of the interval timer, as Linux does for the TSC', () => {
+    const clock = new TestClock();
+    const pit = new Pit(DeviceState.alone(Pit.layout), new TestIrq(), clock, new TestAlarm());
+    pit.reset();
+    const wired = new SystemControl(DeviceState.alone(SystemControl.layout), machine, pit.timer2);
+    wired.reset();
+    const output = () => wired.portB.read(0, 1) & 0x20;
+    wired.portB.write(0, 1, (wired.portB.read(0, 1) & ~0x02) | 0x01);
+    pit.write(3, 1, 0xb0);
+    pit.write(2, 1, 11932 & 0xff);
+    pit.write(2, 1, 11932 >>> 8);
+    clock.advance(9.99);
+    expect(output()).toBe(0);
+    clock.advance(0.02);
+    expect(output()).toBe(0x20);
+    // Without the gate it stands.
+    wired.portB.write(0, 1, 0x00);
+    pit.write(3, 1, 0xb0);
+    pit.write(2, 1, 100);
+    pit.write(2, 1, 0);
+    clock.advance(50);
+    expect(output()).toBe(0);
   });
 
   it('works without a timer', () => {

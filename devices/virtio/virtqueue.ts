@@ -275,8 +275,10 @@ export class Virtqueue {
       throw new GuestError(`chain of more than ${chain.address.length} buffers`);
     // A buffer of no bytes is of no use, but needs no RAM either.
     if (length > 0 && !this.memory.contains(address, length)) this.memory.locate(address, length);
-    if (writable) chain.writableBytes += length;
-    else if (chain.readable < chain.count)
+    if (writable) {
+      chain.writableBytes += length;
+      this.memory.onDeviceWrite(address, length);
+    } else if (chain.readable < chain.count)
       throw new GuestError('device-readable buffer after a device-writable one');
     else {
       chain.readable++;
