@@ -3,19 +3,32 @@
  */
 import { parseArgs } from 'node:util';
 import { benchAllocations } from './allocations.ts';
+import { benchCpu } from './cpu.ts';
 import { benchExits } from './exits.ts';
 import { benchStart } from './start.ts';
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
-  options: { rounds: { type: 'string', default: '9' }, count: { type: 'string', default: '100000' } },
+  options: {
+    rounds: { type: 'string' },
+    count: { type: 'string', default: '100000' },
+    // Of `cpu`: see CpuBenchOptions.
+    only: { type: 'string' },
+    engine: { type: 'string' },
+    arch: { type: 'string' },
+    rows: { type: 'string' },
+    pin: { type: 'string' },
+    patience: { type: 'string' },
+    json: { type: 'string' },
+  },
 });
-const options = { rounds: Number(values.rounds), count: Number(values.count) };
+const options = { rounds: Number(values.rounds ?? 9), count: Number(values.count) };
 
 const BENCHMARKS: Readonly<Record<string, () => Promise<void>>> = {
   exits: () => benchExits(options),
   allocations: () => benchAllocations(),
   start: () => benchStart(options),
+  cpu: () => benchCpu({ ...values, rounds: Number(values.rounds ?? 5) }),
 };
 
 const names = positionals.length > 0 ? positionals : Object.keys(BENCHMARKS);
