@@ -1,0 +1,57 @@
+/**
+ * A CPU of vm/cpu without a machine around it: no devices, no interrupts, no time.
+ */
+import { InterruptBus } from '../../devices/interrupt-bus.ts';
+import { LocalApic } from '../../devices/lapic.ts';
+import { DeviceState } from '../../devices/state.ts';
+import { CpuCode } from '../../vm/cpu/code.ts';
+import { Cpu } from '../../vm/cpu/cpu.ts';
+import { buildHandlers, type HandlerModule } from '../../vm/cpu/handlers.ts';
+import type { CpuMemory } from '../../vm/cpu/memory.ts';
+
+export interface CpuRig {
+  readonly cpu: Cpu;
+  readonly program: CpuCode;
+}
+
+let made: HandlerModule | undefined;
+
+/**
+ * All handlers at once, which takes seconds, where making them one by one takes milliseconds each. Or none, when
+ * there is a form that cannot be made: cases that need it will say so.
+ */
+function handlers(): HandlerModule | undefined {
+  try {
+    made ??= buildHandlers();
+    return made;
+  } catch (error) {
+    console.warn(`conformance: handlers are made one by one, since ${String(error)}`);
+    return undefined;
+  }
+}
+
+/** @param compiles - whether the program may have a JIT */
+export function makeCpu(memory: CpuMemory, compiles: boolean): CpuRig {
+  let tsc = 0;
+  const apic = new LocalApic('lapic', DeviceState.alone(LocalApic.layout), {
+    id: 0,
+    clock: { now: () => 0, wallTime: () => 0 },
+    alarm: { deadlineMoved() {} },
+    tscFrequency: 1e9,
+    readTsc: () => tsc,
+    bus: new InterruptBus(),
+    signals: { interruptPending() {}, nmi() {}, init() {}, startup() {} },
+  });
+  const program = new CpuCode(memory, handlers(), compiles);
+  const cpu = new Cpu(memory, program, [apic], {
+    cpus: 1,
+    tsc: () => ++tsc,
+    setTsc(value) {
+      tsc = value;
+    },
+    externalInterrupt: () => -1,
+    hasExternalInterrupt: () => false,
+    random: () => 0x1234_5678,
+  });
+  return { cpu, program };
+}
