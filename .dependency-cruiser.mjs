@@ -53,7 +53,7 @@ export default {
     {
       name: 'no-orphans',
       severity: 'error',
-      from: { orphan: true, pathNot: '\\.test\\.ts$|^(bench|test)/' },
+      from: { orphan: true, pathNot: '(\\.test|\\.d)\\.ts$|^(bench|test)/' },
       to: {},
     },
     { name: 'resolvable', severity: 'error', from: {}, to: { couldNotResolve: true, pathNot: '^type2$' } },

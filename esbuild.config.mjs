@@ -6,7 +6,12 @@
 import { build } from 'esbuild';
 
 await build({
-  entryPoints: ['src/cli/main.ts', 'vm/kvm/vcpu-thread.ts', 'vm/kvm/device-thread.ts'],
+  entryPoints: [
+    'src/cli/main.ts',
+    'vm/kvm/vcpu-thread.ts',
+    'vm/kvm/device-thread.ts',
+    'vm/cpu/cpu-thread.ts',
+  ],
   outdir: 'dist/bin',
   entryNames: '[name]',
   bundle: true,

@@ -1,7 +1,7 @@
 /**
  * The drivers there are, and the choice of the best that works on this host.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { Type2Error } from '../devices/errors.ts';
 import { ENGINE_NAMES, type EngineDriver, type EngineName, type EngineSupport } from './engine.ts';
 import { coolDown as coolDownKvm, warmUp as warmUpKvm } from './kvm/thread.ts';
@@ -27,11 +27,25 @@ export interface ChosenDriver {
 /** Drivers are loaded when they are wanted: KVM's needs FFI, which not every host has. */
 const LOADERS: Readonly<Record<EngineName, () => Promise<EngineDriver>>> = {
   kvm: async () => (await import('./kvm/driver.ts')).kvmDriver,
+  jit: async () => (await import('./cpu/engine.ts')).jitDriver,
+  interp: async () => (await import('./cpu/engine.ts')).interpDriver,
 };
 
-/** Begins what a machine will most likely need, while it is not yet known what machine. */
-export function warmUp(): void {
-  if (supportsKvm && existsSync('/dev/kvm')) warmUpKvm();
+/**
+ * Begins what a machine will most likely need, while it is not yet known what machine.
+ * @param kvmNamed - whether KVM was asked for; otherwise it is begun where the processor can run it
+ */
+export function warmUp(kvmNamed: boolean): void {
+  if (supportsKvm && existsSync('/dev/kvm') && (kvmNamed || hasVirtualization())) warmUpKvm();
+}
+
+/** Whether the processor says that it can run guests: VT-x or AMD-V. */
+function hasVirtualization(): boolean {
+  try {
+    return /^flags\s*:.*\b(vmx|svm)\b/m.test(readFileSync('/proc/cpuinfo', 'latin1'));
+  } catch {
+    return false;
+  }
 }
 
 /** Ends what {@link warmUp} began and nobody used. To be waited for before the process exits. */

@@ -11,7 +11,7 @@ import type { MachineParts } from './parts.ts';
 import type { EntryState, VcpuState } from './vcpu-state.ts';
 
 /** The drivers there are, best first. */
-export const ENGINE_NAMES = ['kvm'] as const;
+export const ENGINE_NAMES = ['kvm', 'jit', 'interp'] as const;
 /** A driver's name. */
 export type EngineName = (typeof ENGINE_NAMES)[number];
 
@@ -80,6 +80,8 @@ export interface EngineCapabilities {
   readonly completeInstructionSet: boolean;
   /** Whether a tap interface can be attached. */
   readonly tap: boolean;
+  /** Whether the interval timer is a device of the platform, and port 0x61 with it; else the driver has both. */
+  readonly platformTimer: boolean;
 }
 
 /** Whether a driver works on this host, and if not why. */

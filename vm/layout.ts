@@ -49,6 +49,7 @@ export const VIRTIO_GSIS: readonly number[] = [5, 6, 7, 10, 11, 12, 14, 15, 16, 
 export const Port = {
   cmos: 0x70,
   i8042: 0x60,
+  systemControlB: 0x61,
   systemControlA: 0x92,
   debugExit: 0xf4,
   /** One byte written here marks a moment of the guest's boot; see guests/linux. */

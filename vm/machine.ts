@@ -209,6 +209,9 @@ export class Machine extends EventEmitter<MachineEventMap> {
         irqLine: () => ({ setLevel: () => {}, pulse: () => {} }),
         queueNotified: () => {},
         bootMark: () => {},
+        ...(this.engine.capabilities.platformTimer
+          ? { timer2: { setGate: () => {}, output: () => false } }
+          : {}),
       });
       for (const device of platform.devices) device.reset();
       const entry = loadGuest({

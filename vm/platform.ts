@@ -16,7 +16,7 @@ import { Pvpanic } from '../devices/pvpanic.ts';
 import { Rtc } from '../devices/rtc.ts';
 import { type CharBackend, Serial } from '../devices/serial.ts';
 import { type DeviceState, StateAllocator, type StateLayout } from '../devices/state.ts';
-import { SystemControl } from '../devices/system-control.ts';
+import { SystemControl, type Timer2 } from '../devices/system-control.ts';
 import { VirtioBlock } from '../devices/virtio/blk.ts';
 import type { VirtioDevice } from '../devices/virtio/device.ts';
 import { VirtioMmio } from '../devices/virtio/mmio.ts';
@@ -35,6 +35,8 @@ export interface PlatformHost {
   readonly console: CharBackend;
   readonly counters: Pick<ThreadCounters, 'pio' | 'mmio'>;
   irqLine(gsi: number): IrqLine;
+  /** Counter 2 of the interval timer, where the engine's timer is ours; port 0x61 then belongs to the platform. */
+  readonly timer2?: Timer2;
   /** The guest has marked a moment of its boot. */
   bootMark(mark: number): void;
   /** A driver has notified a queue by a register write that exited. */
@@ -102,7 +104,9 @@ export function buildPlatform(parts: MachineParts, host: PlatformHost): Platform
   const i8042 = add(new I8042(state(I8042.layout), host.control));
   pio.map(Port.i8042, 1, i8042, i8042.state.lock);
   pio.map(Port.i8042 + 4, 1, i8042, i8042.state.lock, { firstOffset: 4 });
-  const systemControl = add(new SystemControl(state(SystemControl.layout), host.control));
+  const systemControl = add(new SystemControl(state(SystemControl.layout), host.control, host.timer2));
+  if (host.timer2 !== undefined)
+    pio.map(Port.systemControlB, 1, systemControl.portB, systemControl.state.lock);
   pio.map(Port.systemControlA, 1, systemControl.controlA, systemControl.state.lock);
   pio.map(Port.resetControl, 1, systemControl.resetControl, systemControl.state.lock);
   const acpiPm = add(

@@ -5,4 +5,4 @@
  */
 import { warmUp } from '../../vm/drivers.ts';
 
-if (process.argv[2] === 'run') warmUp();
+if (process.argv[2] === 'run') warmUp(process.argv.includes('kvm'));

@@ -266,5 +266,6 @@ export function kvmCapabilities(system: KvmSystem, complete: boolean): EngineCap
     maxMemory: MEMORY_MAXIMUM,
     completeInstructionSet: complete,
     tap: true,
+    platformTimer: false,
   };
 }

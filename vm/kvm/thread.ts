@@ -5,7 +5,6 @@
  * Starting a thread and loading its code takes about as long as all else that comes before a guest's first
  * instruction, so it pays to {@link warmUp} threads while the configuration is still being read.
  */
-import { once } from 'node:events';
 import { SHARE_ENV, Worker } from 'node:worker_threads';
 import { HostError } from '../../devices/errors.ts';
 import type { KvmThreadData, ThreadMessage } from './threads.ts';
@@ -38,6 +37,11 @@ function startWorker(role: ThreadRole): Worker {
 export function warmUp(): void {
   const worker = startWorker('vcpu-thread');
   worker.unref();
+  // Without koffi it can't load; whoever then asks for KVM is told so by the driver.
+  worker.once('error', () => {
+    const index = warm.indexOf(worker);
+    if (index >= 0) warm.splice(index, 1);
+  });
   warm.push(worker);
 }
 
@@ -55,7 +59,7 @@ export async function coolDown(): Promise<void> {
   await Promise.all(
     warm.splice(0).map(async (worker) => {
       worker.ref();
-      const exited = once(worker, 'exit');
+      const exited = new Promise((resolve) => worker.once('exit', resolve));
       dismiss(worker);
       await exited;
     }),

@@ -1,0 +1,167 @@
+/**
+ * The WebAssembly side of a CPU: base module, function table, and handlers made when a form is met first.
+ */
+import type { CodeCache } from './code-cache.ts';
+import type { Form } from './forms.ts';
+import type { HandlerModule } from './handlers.ts';
+import { RegionCompiler } from './jit/region.ts';
+import { Op } from './layout.ts';
+import { BASE_FUNCTIONS, HANDLER, type HostFunction } from './lower/base.ts';
+import { beginBaseModule, FIRST_HANDLER, importFunctions, importMachine } from './lower/base-module.ts';
+import { HandlerLowering } from './lower/interp.ts';
+import type { CpuMemory } from './memory.ts';
+import { functionBody, ModuleBuilder } from './wasm/module.ts';
+
+/**
+ * Free indices after those of built handlers, for handlers made at run time. The table is kept small and grows:
+ * every instance that imports it has a copy of its own in the engine.
+ */
+const SPARE_HANDLERS = 512;
+const HANDLERS_WITHOUT_BUILD = 6000;
+const REGIONS_AT_FIRST = 1024;
+/** Most regions; beyond, all code is thrown away. */
+const REGIONS_MAXIMUM = 32768;
+/** So many regions are compiled at once, or those that have waited for so many slices. */
+const BATCH = 24;
+const BATCH_SLICES = 8;
+
+export class CpuCode {
+  readonly memory: CpuMemory;
+  readonly table: WebAssembly.Table;
+  private imports: Record<string, unknown> = {};
+  private nextSlot = FIRST_HANDLER;
+  /** Indices from here on are compiled regions'. */
+  private readonly firstRegion: number;
+  private nextRegion: number;
+  /** Slices that pending regions have waited. */
+  private patience = 0;
+  private cache: CodeCache | undefined;
+  private enterGuest: () => void = () => {};
+
+  private readonly compiles: boolean;
+  private readonly pending: number[] = [];
+  private readonly handlers: HandlerModule | undefined;
+
+  /** @param handlers - those that the build has made; without them each is made when it is needed first */
+  constructor(memory: CpuMemory, handlers?: HandlerModule, compiles = true) {
+    this.memory = memory;
+    this.compiles = compiles;
+    this.handlers = handlers;
+    const handlerCount = handlers?.end ?? HANDLERS_WITHOUT_BUILD;
+    this.firstRegion = handlerCount + SPARE_HANDLERS;
+    this.nextRegion = this.firstRegion;
+    this.table = new WebAssembly.Table({ element: 'anyfunc', initial: this.firstRegion + REGIONS_AT_FIRST });
+  }
+
+  /** Instantiates the base module over what it imports. */
+  attach(host: Record<HostFunction, unknown>, cache: CodeCache): void {
+    this.cache = cache;
+    cache.onInvalidate = (page) => {
+      for (const { head } of page.blocks) {
+        const slot = this.memory.get(head + Op.handler);
+        if (slot >= this.firstRegion) this.table.set(slot, null);
+      }
+    };
+    const { module } = beginBaseModule();
+    this.imports = { memory: this.memory.memory, table: this.table, ...host };
+    const instance = new WebAssembly.Instance(new WebAssembly.Module(module.build()), { cpu: this.imports });
+    for (const name of Object.keys(BASE_FUNCTIONS)) this.imports[name] = instance.exports[name];
+    this.enterGuest = instance.exports['enter'] as () => void;
+    if (this.handlers === undefined) return;
+    void new WebAssembly.Instance(new WebAssembly.Module(this.handlers.bytes), { cpu: this.imports });
+    this.nextSlot = this.handlers.end;
+  }
+
+  /** Runs guest code from State.rip. */
+  enter(): void {
+    this.enterGuest();
+  }
+
+  /** Runs the block of a head. */
+  enterAt(head: number): void {
+    const handler = this.memory.get(head);
+    (this.table.get(handler) as (record: number) => void)(head);
+  }
+
+  handlerOf(form: Form): number {
+    const made = this.handlers?.slots.get(form.key);
+    if (made !== undefined) {
+      form.handler = made;
+      return made;
+    }
+    const module = new ModuleBuilder();
+    const handlerType = module.type(HANDLER);
+    importMachine(module);
+    const functions = importFunctions(module);
+    const code = HandlerLowering.lower(form.template, form.mode === 'segmented', functions, handlerType);
+    const index = module.addFunction(HANDLER, functionBody(code.locals, code.bytes.view()));
+    const slot = this.nextSlot++;
+    module.addElements(slot, [index]);
+    void new WebAssembly.Instance(new WebAssembly.Module(module.build()), { cpu: this.imports });
+    form.handler = slot;
+    return slot;
+  }
+
+  /** Throws away all decoded and compiled code. */
+  clear(): void {
+    this.pending.length = 0;
+    for (let slot = this.firstRegion; slot < this.nextRegion; slot++) this.table.set(slot, null);
+    this.nextRegion = this.firstRegion;
+    this.cache?.clear();
+  }
+
+  /** A block has run often: it will be compiled when guest code is left next. */
+  hot(head: number): void {
+    if (this.compiles) this.pending.push(head);
+  }
+
+  /** Compiles what has become hot. Not while guest code runs. */
+  compilePending(): void {
+    const { pending, cache, memory } = this;
+    if (pending.length === 0 || cache === undefined) return;
+    // A module costs as much as several regions: what becomes hot at about the same time shares one.
+    if (pending.length < BATCH && ++this.patience < BATCH_SLICES) return;
+    this.patience = 0;
+    const started = performance.now();
+    const module = new ModuleBuilder();
+    const handlerType = module.type(HANDLER);
+    importMachine(module);
+    const functions = importFunctions(module);
+    const compiler = new RegionCompiler(memory, cache, functions, handlerType);
+    const slots: number[] = [];
+    const heads: number[] = [];
+    const covered = new Set<number>();
+    const first = this.nextRegion;
+    for (const head of pending) {
+      if (covered.has(head)) continue;
+      const region = compiler.compile(head);
+      if (region === undefined) continue;
+      const index = module.addFunction(HANDLER, functionBody(region.locals, region.instructions));
+      slots.push(index);
+      heads.push(head);
+      for (const block of region.blocks) {
+        covered.add(block.head);
+        // Entered from elsewhere as often again, it becomes a region of its own.
+        memory.set(block.head + Op.count, 0);
+      }
+    }
+    pending.length = 0;
+    if (slots.length === 0) return;
+    if (first + slots.length > this.table.length)
+      this.table.grow(Math.max(slots.length, this.table.length >> 1));
+    module.addElements(first, slots);
+    void new WebAssembly.Instance(new WebAssembly.Module(module.build()), { cpu: this.imports });
+    heads.forEach((head, i) => {
+      memory.set(head + Op.handler, first + i);
+    });
+    this.nextRegion += slots.length;
+    if (this.nextRegion - this.firstRegion > REGIONS_MAXIMUM) cache.isFull = true;
+    this.regions += slots.length;
+    this.compileTime += performance.now() - started;
+  }
+
+  /** Regions compiled so far. */
+  regions = 0;
+  /** Time that compiling has taken, in ms. */
+  compileTime = 0;
+}

@@ -1,0 +1,140 @@
+/**
+ * The thread of a machine on the TypeScript CPU: its vCPUs in turns, and its devices. It never returns to
+ * Node's event loop while the machine runs.
+ */
+import { randomFillSync } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
+import { type MessagePort, parentPort } from 'node:worker_threads';
+import { RawFile } from '../../devices/block/raw.ts';
+import { HostError } from '../../devices/errors.ts';
+import { VirtioBlock } from '../../devices/virtio/blk.ts';
+import { HostClock, monotonicNow } from '../clock.ts';
+import { GuestConsole } from '../console.ts';
+import { Control } from '../control.ts';
+import { buildPlatform } from '../platform.ts';
+import { threadCounters } from '../statistics.ts';
+import { runVcpu } from '../vcpu-loop.ts';
+import { Chips } from './chips.ts';
+import { CpuCode } from './code.ts';
+import { Cpu } from './cpu.ts';
+import { TSC_HZ } from './cpuid.ts';
+import { CpuGroup } from './group.ts';
+import { HANDLERS_FILE, type HandlerModule, unpackHandlers } from './handlers.ts';
+import { CpuMemory, guestMemoryOver } from './memory.ts';
+import type { CpuThreadData, CpuThreadMessage } from './threads.ts';
+
+parentPort!.once('message', (data: CpuThreadData | null) => {
+  if (data !== null) runThread(data, parentPort!);
+});
+
+function runThread(data: CpuThreadData, port: MessagePort): void {
+  const { parts } = data;
+  const post = (message: CpuThreadMessage): void => port.postMessage(message);
+  const control = new Control(parts.control);
+  control.onOutcome = () => post({ type: 'outcome' });
+  const clock = new HostClock(control);
+  const memory = new CpuMemory(data.memory, parts.memory);
+  const guestMemory = guestMemoryOver(data.memory, parts.memory);
+  const counters = threadCounters(parts.statistics, 0);
+  let tscOffset = 0;
+  const tsc = (): number => Math.floor((clock.now() * TSC_HZ) / 1e9) + tscOffset;
+  let cpu: Cpu | undefined;
+  let group: CpuGroup | undefined;
+  const alarm = { deadlineMoved: () => group?.deadlineMoved() };
+  const chips = new Chips(parts.cpus, data.chips, {
+    clock,
+    alarm,
+    readTsc: tsc,
+    signals: (index) => ({
+      interruptPending: () => cpu?.interruptPending(index),
+      nmi: () => cpu?.nmi(index),
+      init: () => cpu?.init(index),
+      startup: (vector) => cpu?.startup(index, vector),
+    }),
+  });
+  chips.reset();
+  const platform = buildPlatform(parts, {
+    memory: guestMemory,
+    control,
+    counters,
+    clock,
+    alarm,
+    timer2: chips.pit.timer2,
+    console: new GuestConsole(parts.console, () => post({ type: 'output' })),
+    irqLine: (gsi) => chips.line(gsi),
+    queueNotified: (device, queue) => group?.queueNotified(device, queue),
+    bootMark: (mark) => post({ type: 'boot-mark', mark, time: monotonicNow() }),
+  });
+  chips.map(platform.pio, platform.mmio);
+  const closers: (() => void)[] = [];
+  try {
+    const blocks = platform.virtio
+      .map(({ transport }) => transport.device)
+      .filter((device) => device instanceof VirtioBlock);
+    blocks.forEach((device, i) => {
+      const part = parts.disks[i]!;
+      const backend = new RawFile(part.path, part.readonly, guestMemory);
+      closers.push(() => backend.close());
+      device.attach(backend);
+    });
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    const known = error instanceof HostError ? error : undefined;
+    post({ type: 'refused', code: known?.code ?? 'HOST', message, hint: known?.hint });
+    for (const close of closers) close();
+    return;
+  }
+  const random = new Uint32Array(256);
+  let randomLeft = 0;
+  cpu = new Cpu(memory, new CpuCode(memory, builtHandlers(), data.engine === 'jit'), chips.apics, {
+    cpus: parts.cpus,
+    tsc,
+    setTsc: (value) => {
+      tscOffset += value - tsc();
+      for (const apic of chips.apics) apic.tscChanged();
+    },
+    hasExternalInterrupt: (apic) => chips.pic.output && apic.acceptsExtInt(),
+    externalInterrupt: (apic) => (chips.pic.output && apic.acceptsExtInt() ? chips.pic.acknowledge() : -1),
+    random: () => {
+      if (randomLeft === 0) {
+        randomFillSync(random);
+        randomLeft = random.length;
+      }
+      return random[--randomLeft]! | 0;
+    },
+  });
+  guestMemory.onDeviceWrite = (gpa, length) => {
+    cpu!.codeWritten(gpa, length);
+  };
+  cpu.load();
+  group = new CpuGroup({
+    cpu,
+    cpus: parts.cpus,
+    memory,
+    chips,
+    platform,
+    control,
+    clock,
+    wake: new Int32Array(data.wake),
+  });
+  post({ type: 'ready' });
+  const { pio, mmio } = platform;
+  let failure: string | undefined;
+  try {
+    failure = runVcpu({ vcpu: group, pio, mmio, control, counts: counters.exits });
+  } catch (error) {
+    control.end('error');
+    failure = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  }
+  for (const close of closers) close();
+  if (failure !== undefined) post({ type: 'failed', message: failure });
+}
+
+/** What the build has made: beside the bundle, or under dist/bin for modules that aren't bundled. */
+function builtHandlers(): HandlerModule | undefined {
+  for (const place of [`./${HANDLERS_FILE}`, `../../bin/${HANDLERS_FILE}`]) {
+    const url = new URL(place, import.meta.url);
+    if (existsSync(url)) return unpackHandlers(new Uint8Array(readFileSync(url)));
+  }
+  return undefined;
+}

@@ -1,0 +1,771 @@
+/**
+ * One CPU of the TypeScript driver: the run loop, and what ties paging, decoded code, helpers and
+ * WebAssembly together.
+ *
+ * Guest code runs inside {@link Cpu.run} in slices of instructions. Handlers and regions call back here for
+ * TLB misses, helpers and lookups; faults come as exceptions thrown through their frames.
+ */
+import type { LocalApic } from '../../devices/lapic.ts';
+import { CodeCache } from './code-cache.ts';
+import { type CpuidResult, cpuid } from './cpuid.ts';
+import { FAULT, GuestFault, INSTRUCTION_EXIT, InstructionExit, raise, SHUTDOWN, Vector } from './fault.ts';
+import type { Form } from './forms.ts';
+import './isa/index.ts';
+import type { CpuCode } from './code.ts';
+import { CROSS_PAGE, ModeBit, Op, SAVED_STATE_SIZE, SAVED_STATES, Seg, State, TLB } from './layout.ts';
+import { type HostFunction, STACK_ACCESS } from './lower/base.ts';
+import type { CpuMemory } from './memory.ts';
+import { Mmu, type MmuClient } from './mmu.ts';
+import { type CpuContext, CR0, CR4, EFER, EFLAGS, isLong, isReal, isVirtual8086 } from './system/context.ts';
+import { ADDRESS_MSRS, PLAIN_MSRS } from './system/control-registers.ts';
+import { HELPERS } from './system/helpers.ts';
+import { deliver, deliverException } from './system/interrupts.ts';
+import { resetState } from './system/reset.ts';
+import { Attribute, checkSegment, setSegment } from './system/segments.ts';
+import { STRING_SCRATCH } from './system/strings.ts';
+
+/** What surrounds a CPU: time, interrupts, devices. */
+export interface CpuHost {
+  readonly cpus: number;
+  /** Guest TSC as a double. */
+  tsc(): number;
+  setTsc(value: number): void;
+  /** Interrupt from the PICs, when the local APIC lets it through: its vector, or −1. */
+  externalInterrupt(apic: LocalApic): number;
+  hasExternalInterrupt(apic: LocalApic): boolean;
+  random(): number;
+}
+
+/** Why {@link Cpu.run} came back. */
+export const CpuExit = { slice: 0, io: 1, mmio: 2, halted: 3, shutdown: 4 } as const;
+export type CpuExit = (typeof CpuExit)[keyof typeof CpuExit];
+
+const LAPIC_MASK = 0xfffff000;
+/** Accesses of one instruction that have been served, to be given to it when it is begun anew. */
+const REPLAYS_MAXIMUM = 64;
+
+export class Cpu implements CpuContext, MmuClient {
+  readonly memory: CpuMemory;
+  readonly mmu: Mmu;
+  readonly code: CodeCache;
+  /** Instructions executed so far. */
+  executed = 0;
+  /** The access that {@link CpuExit.io} and mmio are about. Data lies in the CPU's memory at {@link ACCESS_DATA}. */
+  readonly access = { address: 0, bytes: 1, isWrite: false, toRegister: false };
+  private readonly apics: readonly LocalApic[];
+  /** Which vCPU's state is in the CPU's memory. */
+  private current = 0;
+  /** INIT and STARTUP messages that each vCPU has not seen yet; a startup vector of −1 for none. */
+  private readonly messages: { init: boolean; startup: number }[];
+  private readonly host: CpuHost;
+  private readonly program: CpuCode;
+  private sliceStart = 0;
+  /** Record of the instruction that called back last, perhaps with {@link STACK_ACCESS}; 0 while blocks are looked up. */
+  private record = 0;
+  private pendingExit: CpuExit = CpuExit.slice;
+  private readonly replayData = new Uint8Array(REPLAYS_MAXIMUM * 8);
+  private replayCount = 0;
+  private replayAt = 0;
+
+  constructor(memory: CpuMemory, program: CpuCode, apics: readonly LocalApic[], host: CpuHost) {
+    this.memory = memory;
+    this.host = host;
+    this.apics = apics;
+    this.messages = apics.map(() => ({ init: false, startup: -1 }));
+    this.program = program;
+    this.mmu = new Mmu(memory, this);
+    this.code = new CodeCache(
+      memory,
+      () => this.mmu,
+      (form: Form) => program.handlerOf(form),
+    );
+    this.mmu.onFlush = (page) => this.code.forget(page);
+    program.attach(this.hostFunctions(), this.code);
+    this.updateMode();
+  }
+
+  // vCPUs
+
+  /** Which vCPU runs. */
+  get index(): number {
+    return this.current;
+  }
+
+  private get apic(): LocalApic {
+    return this.apics[this.current]!;
+  }
+
+  /** Puts a vCPU's state into the CPU's memory, and the one that is there aside. */
+  select(index: number): void {
+    if (index !== this.current) {
+      this.store();
+      this.current = index;
+      this.load();
+    }
+    this.takeMessage();
+  }
+
+  /** Copies the running vCPU's state to where others can see it. */
+  store(): void {
+    this.memory.u8.copyWithin(savedState(this.current), State.gpr, State.end);
+  }
+
+  /** Takes the running vCPU's state from there. */
+  load(): void {
+    const from = savedState(this.current);
+    this.memory.u8.copyWithin(State.gpr, from, from + State.end - State.gpr);
+    this.mmu.flushAll();
+    this.updateMode();
+  }
+
+  /** An INIT message for a vCPU. */
+  init(index: number): void {
+    this.messages[index] = { init: true, startup: -1 };
+    if (index === this.current) this.leaveSoon();
+  }
+
+  /** A STARTUP message for a vCPU. */
+  startup(index: number, vector: number): void {
+    this.messages[index]!.startup = vector;
+    if (index === this.current) this.leaveSoon();
+  }
+
+  nmi(index: number): void {
+    this.memory.set(this.place(index, State.nmiPending), 1);
+    if (index === this.current) this.leaveSoon();
+  }
+
+  /** A local APIC has something for its vCPU. */
+  interruptPending(index: number): void {
+    this.memory.set(this.place(index, State.attention), 1);
+    if (index === this.current && this.hasInterrupt) this.leaveSoon();
+  }
+
+  /** Where a vCPU's field is now. */
+  private place(index: number, field: number): number {
+    return index === this.current ? field : savedState(index) + field - State.gpr;
+  }
+
+  private takeMessage(): void {
+    const message = this.messages[this.current]!;
+    if (message.init) {
+      message.init = false;
+      this.reset();
+    }
+    if (message.startup < 0) return;
+    const { memory } = this;
+    if (memory.get(State.waitsForStartup) !== 0) {
+      memory.set(State.waitsForStartup, 0);
+      setSegment(memory, Seg.cs, message.startup << 8, message.startup << 12, 0, 0xffff, 0x9b);
+      memory.set64(State.rip, 0, 0);
+      this.updateMode();
+    }
+    message.startup = -1;
+  }
+
+  /** Whether a vCPU has anything to execute. */
+  canRun(index: number): boolean {
+    const message = this.messages[index]!;
+    if (message.init || message.startup >= 0) return true;
+    const { memory } = this;
+    if (memory.get(this.place(index, State.waitsForStartup)) !== 0) return false;
+    return memory.get(this.place(index, State.halted)) === 0 || this.interruptWaits(index);
+  }
+
+  /** Whether a vCPU has halted and nothing but NMI and INIT can wake it. */
+  haltedForGood(index: number): boolean {
+    const { memory } = this;
+    if (memory.get(this.place(index, State.waitsForStartup)) !== 0) return true;
+    const halted = memory.get(this.place(index, State.halted)) !== 0;
+    return (
+      halted &&
+      (memory.get(this.place(index, State.eflags)) & EFLAGS.IF) === 0 &&
+      memory.get(this.place(index, State.nmiPending)) === 0
+    );
+  }
+
+  private interruptWaits(index: number): boolean {
+    const { memory } = this;
+    if (memory.get(this.place(index, State.nmiPending)) !== 0) return true;
+    if ((memory.get(this.place(index, State.eflags)) & EFLAGS.IF) === 0) return false;
+    const apic = this.apics[index]!;
+    return apic.pendingVector() >= 0 || (index === 0 && this.host.hasExternalInterrupt(apic));
+  }
+
+  // State
+
+  /** INIT, and what power-on leaves. */
+  reset(): void {
+    resetState(this.memory, this.current === 0);
+    this.mmu.flushAll();
+    this.updateMode();
+  }
+
+  updateMode(): void {
+    const { memory } = this;
+    const cr0 = memory.get(State.cr0);
+    const cs = memory.get(State.segAttributes + 4 * Seg.cs);
+    const ss = memory.get(State.segAttributes + 4 * Seg.ss);
+    const real = (cr0 & CR0.PE) === 0;
+    const virtual = isVirtual8086(memory);
+    const long = isLong(memory);
+    if (virtual) memory.set(State.cpl, 3);
+    const cpl = memory.get(State.cpl);
+    const is64 = long && (cs & Attribute.l) !== 0;
+    const is32 = !real && !virtual && (cs & Attribute.db) !== 0;
+    const stack32 = is64 || (!virtual && (ss & Attribute.db) !== 0);
+    let mode = is64 ? 2 : is32 ? 1 : 0;
+    if (stack32) mode |= ModeBit.stack32;
+    if (cpl === 3) mode |= ModeBit.user;
+    if (long) mode |= ModeBit.longActive;
+    if (
+      !is64 &&
+      is32 &&
+      stack32 &&
+      this.isFlat(Seg.cs) &&
+      this.isFlat(Seg.ss) &&
+      this.isFlat(Seg.ds) &&
+      this.isFlat(Seg.es)
+    ) {
+      mode |= ModeBit.flat;
+    }
+    if (is64 || this.hasNoLimit(Seg.fs)) mode |= ModeBit.flatFs;
+    if (is64 || this.hasNoLimit(Seg.gs)) mode |= ModeBit.flatGs;
+    memory.set(State.mode, mode);
+    memory.set64(State.modeTag, 0, (mode + 1) << 16);
+    memory.set64(State.linearMask, -1, is64 ? -1 : 0);
+    memory.set64(
+      State.ripMask,
+      is64 || is32 || memory.u32[(State.segLimit >> 2) + Seg.cs]! > 0xffff ? -1 : 0xffff,
+      is64 ? -1 : 0,
+    );
+    memory.set(State.stackMask, stack32 ? -1 : 0xffff);
+    memory.set(State.tlb, cpl === 3 ? TLB.user : TLB.supervisor);
+    // In 64-bit mode CS has no base.
+    if (is64) memory.set64(State.segBase + 8 * Seg.cs, 0, 0);
+    const emulated = (cr0 & CR0.EM) !== 0;
+    const switched = (cr0 & CR0.TS) !== 0;
+    memory.set(
+      State.fpuTrap,
+      (emulated || switched ? 1 : 0) |
+        (emulated || !(memory.get(State.cr4) & CR4.OSFXSR) ? 2 : 0) |
+        (switched ? 4 : 0) |
+        (emulated ? 8 : 0),
+    );
+  }
+
+  private isFlat(segment: number): boolean {
+    const { memory } = this;
+    const attributes = memory.get(State.segAttributes + 4 * segment);
+    const data = (attributes & Attribute.code) === 0;
+    // Reads everywhere and writes through all but CS; a null DS or ES is checked at each use.
+    const usable = (attributes & (Attribute.unusable | Attribute.present)) === Attribute.present;
+    const rights =
+      segment === Seg.cs
+        ? (attributes & Attribute.writable) !== 0
+        : data && (attributes & (Attribute.writable | Attribute.conforming)) === Attribute.writable;
+    return (
+      usable &&
+      rights &&
+      memory.get(State.segBase + 8 * segment) === 0 &&
+      memory.get(State.segLimit + 4 * segment) === -1
+    );
+  }
+
+  private hasNoLimit(segment: number): boolean {
+    const { memory } = this;
+    const attributes = memory.get(State.segAttributes + 4 * segment);
+    return (
+      (attributes & (Attribute.unusable | Attribute.present)) === Attribute.present &&
+      (attributes & (Attribute.code | Attribute.conforming | Attribute.writable)) === Attribute.writable &&
+      memory.get(State.segLimit + 4 * segment) === -1
+    );
+  }
+
+  // Running
+
+  /**
+   * Runs guest code for about so many instructions.
+   * @returns why it stopped
+   */
+  run(instructions: number): CpuExit {
+    if (this.code.isFull) this.program.clear();
+    const { memory } = this;
+    let left = instructions;
+    while (left > 0) {
+      if (this.takeInterrupt()) continue;
+      if (memory.get(State.halted) !== 0 || memory.get(State.waitsForStartup) !== 0) return CpuExit.halted;
+      const before = this.executed;
+      this.pendingExit = CpuExit.slice;
+      const single = memory.get(State.interruptShadow) !== 0 || this.replayCount > 0 || this.trapFlag();
+      if (single) this.step();
+      else this.slice(left);
+      left -= this.executed - before + 1;
+      if (this.pendingExit !== CpuExit.slice) return this.pendingExit;
+      if (this.isShutDown) return CpuExit.shutdown;
+      if (this.code.isFull) return CpuExit.slice;
+    }
+    return CpuExit.slice;
+  }
+
+  private isShutDown = false;
+  private inHelper = false;
+
+  private trapFlag(): boolean {
+    return (this.memory.get(State.eflags) & EFLAGS.TF) !== 0;
+  }
+
+  private slice(instructions: number): void {
+    const { memory } = this;
+    this.sliceStart = instructions;
+    memory.set(State.budget, instructions);
+    this.record = 0;
+    try {
+      this.program.enter();
+    } catch (thrown) {
+      this.caught(thrown);
+    }
+    this.executed += this.sliceStart - memory.get(State.budget);
+    this.program.compilePending();
+  }
+
+  /** One instruction by itself: after STI, with TF, and for what has to be begun anew. */
+  private step(): void {
+    const { memory } = this;
+    const hadTrap = this.trapFlag();
+    memory.set(State.interruptShadow, 0);
+    memory.set(State.budget, 1);
+    this.sliceStart = 1;
+    this.record = 0;
+    this.mmu.stepping = true;
+    this.replayAt = 0;
+    let finished = false;
+    try {
+      const head = this.code.stepHead();
+      this.program.enterAt(head);
+      finished = true;
+    } catch (thrown) {
+      finished = this.caught(thrown);
+    }
+    this.mmu.stepping = false;
+    this.executed += this.sliceStart - memory.get(State.budget);
+    if (!finished) return;
+    this.replayCount = 0;
+    if (hadTrap && this.pendingExit === CpuExit.slice) {
+      memory.set(State.dr + 32, memory.get(State.dr + 32) | 0x4000);
+      this.exception(Vector.DB, -1);
+    }
+  }
+
+  /**
+   * Runs one instruction by itself and delivers what it raises, without a look at interrupts: for tests.
+   * A repeated string instruction may need several steps.
+   */
+  stepOnce(): CpuExit {
+    if (this.code.isFull) this.program.clear();
+    this.isShutDown = false;
+    this.step();
+    return this.isShutDown ? CpuExit.shutdown : this.pendingExit;
+  }
+
+  /**
+   * Deals with what was thrown out of guest code.
+   * @returns whether the instruction is over (faulted), and not to be begun anew
+   */
+  private caught(thrown: unknown): boolean {
+    const { memory } = this;
+    this.inHelper = false;
+    if (thrown === INSTRUCTION_EXIT && INSTRUCTION_EXIT.kind === 'done') {
+      // State.rip is the next instruction, and only those after this one are given back to the budget.
+      const left = memory.u16[(this.record + Op.place + 2) >> 1]! - 1;
+      memory.set(State.budget, memory.get(State.budget) + left);
+      this.record = 0;
+      return true;
+    }
+    const onStack = this.usedStackSegment();
+    this.placeRip();
+    if (thrown instanceof InstructionExit) {
+      if (thrown.kind === 'step') memory.set(State.interruptShadow, 1);
+      else this.pendingExit = CpuExit.mmio;
+      return false;
+    }
+    if (thrown instanceof GuestFault) {
+      // A port access that ended the instruction before comes first; the fault will come again.
+      if (this.pendingExit === CpuExit.io) return true;
+      this.exception(thrown.byAddress && onStack ? Vector.SS : thrown.vector, thrown.errorCode);
+      return true;
+    }
+    if (thrown === SHUTDOWN) {
+      this.isShutDown = true;
+      return true;
+    }
+    throw thrown;
+  }
+
+  /** Whether the access that called back was by the stack segment: it says so, or the memory operand's segment does. */
+  private usedStackSegment(): boolean {
+    const { record } = this;
+    return (
+      record !== 0 && ((record & STACK_ACCESS) !== 0 || this.memory.u8[record + Op.segment + 3] === Seg.ss)
+    );
+  }
+
+  /** State.rip and the budget as at the instruction that called back. */
+  private placeRip(): void {
+    const { memory } = this;
+    const record = this.record & ~STACK_ACCESS;
+    if (record === 0) return;
+    this.setRip(memory.u16[(record + Op.place) >> 1]!);
+    memory.set(State.budget, memory.get(State.budget) + memory.u16[(record + Op.place + 2) >> 1]!);
+    this.record = 0;
+  }
+
+  private setRip(offset: number): void {
+    const { memory } = this;
+    const sum = memory.u32[State.ripBase >> 2]! + offset;
+    const high = (memory.get(State.ripBase + 4) + (sum > 0xffff_ffff ? 1 : 0)) | 0;
+    memory.set64(State.rip, sum & memory.get(State.ripMask), high & memory.get(State.ripMask + 4));
+  }
+
+  private exception(vector: number, errorCode: number): void {
+    try {
+      deliverException(this, vector, isReal(this.memory) ? -1 : errorCode);
+    } catch (thrown) {
+      if (thrown !== SHUTDOWN) throw thrown;
+      this.isShutDown = true;
+    }
+  }
+
+  /** Delivers an interrupt if there is one and it may be. @returns whether it did */
+  private takeInterrupt(): boolean {
+    const { memory } = this;
+    if (
+      memory.get(State.interruptShadow) !== 0 ||
+      this.replayCount > 0 ||
+      memory.get(State.waitsForStartup) !== 0
+    )
+      return false;
+    if (memory.get(State.nmiPending) !== 0 && memory.get(State.nmiMasked) === 0) {
+      memory.set(State.nmiPending, 0);
+      memory.set(State.nmiMasked, 1);
+      memory.set(State.halted, 0);
+      this.interrupt(Vector.NMI);
+      return true;
+    }
+    if ((memory.get(State.eflags) & EFLAGS.IF) === 0) {
+      memory.set(State.attention, this.wouldInterrupt() ? 1 : 0);
+      return false;
+    }
+    let vector = this.apic.pendingVector();
+    if (vector >= 0) this.apic.acknowledge();
+    else if (this.current === 0) vector = this.host.externalInterrupt(this.apic);
+    if (vector < 0) {
+      memory.set(State.attention, 0);
+      return false;
+    }
+    memory.set(State.halted, 0);
+    this.interrupt(vector);
+    return true;
+  }
+
+  private interrupt(vector: number): void {
+    try {
+      deliver(this, vector, -1, 'external');
+    } catch (thrown) {
+      if (!(thrown instanceof GuestFault)) throw thrown;
+      this.exception(FAULT.vector, FAULT.errorCode);
+    }
+  }
+
+  /** Whether an interrupt waits that the running vCPU would take now. */
+  private get hasInterrupt(): boolean {
+    return this.interruptWaits(this.current);
+  }
+
+  leaveNow(): never {
+    INSTRUCTION_EXIT.kind = 'done';
+    throw INSTRUCTION_EXIT;
+  }
+
+  leaveSoon(): void {
+    const { memory } = this;
+    // Compiled code has the budget elsewhere unless it has called a helper; then it leaves when the slice ends.
+    if (!this.inHelper) return;
+    this.executed += this.sliceStart - memory.get(State.budget);
+    this.sliceStart = 0;
+    memory.set(State.budget, 0);
+  }
+
+  interruptsChanged(): void {
+    if (this.memory.get(State.interruptShadow) !== 0 ? this.wouldInterrupt() : this.hasInterrupt)
+      this.leaveSoon();
+    else this.memory.set(State.interruptShadow, 0);
+  }
+
+  private wouldInterrupt(): boolean {
+    return (
+      this.memory.get(State.nmiPending) !== 0 ||
+      this.apic.pendingVector() >= 0 ||
+      (this.current === 0 && this.host.hasExternalInterrupt(this.apic))
+    );
+  }
+
+  // Device access
+
+  portAccess(port: number, bytes: 1 | 2 | 4, isWrite: boolean): void {
+    const { memory, access } = this;
+    access.address = port;
+    access.bytes = bytes;
+    access.isWrite = isWrite;
+    access.toRegister = !isWrite;
+    if (isWrite) memory.set(ACCESS_DATA, memory.reg(0));
+    this.pendingExit = CpuExit.io;
+    this.leaveSoon();
+  }
+
+  portString(port: number, bytes: 1 | 2 | 4, isWrite: boolean): void {
+    const { memory, access } = this;
+    if (this.replayAt < this.replayCount) {
+      if (!isWrite)
+        memory.u8.set(this.replayData.subarray(this.replayAt * 8, this.replayAt * 8 + bytes), STRING_SCRATCH);
+      this.replayAt++;
+      return;
+    }
+    this.deviceAccess(port, bytes, isWrite);
+    if (isWrite) memory.u8.copyWithin(ACCESS_DATA, STRING_SCRATCH, STRING_SCRATCH + bytes);
+    void access;
+    INSTRUCTION_EXIT.kind = 'mmio';
+    this.isPortExit = true;
+    throw INSTRUCTION_EXIT;
+  }
+
+  /** Whether the last instruction exit was for a port. */
+  isPortExit = false;
+
+  private deviceAccess(address: number, bytes: number, isWrite: boolean): void {
+    const { access } = this;
+    if (this.replayCount === REPLAYS_MAXIMUM) throw new Error('an instruction with too many device accesses');
+    access.address = address;
+    access.bytes = bytes;
+    access.isWrite = isWrite;
+    access.toRegister = false;
+    this.isPortExit = false;
+  }
+
+  readDevice(gpa: number, bytes: number, host: number): void {
+    const { memory } = this;
+    if (this.isApic(gpa)) {
+      memory.set(host, this.apic.read(gpa & 0xfff, 4));
+      memory.set(host + 4, 0);
+      return;
+    }
+    if (this.replayAt < this.replayCount) {
+      memory.u8.set(this.replayData.subarray(this.replayAt * 8, this.replayAt * 8 + bytes), host);
+      this.replayAt++;
+      return;
+    }
+    this.deviceAccess(gpa, bytes, false);
+    INSTRUCTION_EXIT.kind = 'mmio';
+    throw INSTRUCTION_EXIT;
+  }
+
+  writeDevice(gpa: number, bytes: number, host: number): void {
+    const { memory } = this;
+    if (this.isApic(gpa)) {
+      this.apic.write(gpa & 0xfff, 4, memory.data.getUint32(host, true));
+      return;
+    }
+    if (this.replayAt < this.replayCount) {
+      this.replayAt++;
+      return;
+    }
+    this.deviceAccess(gpa, bytes, true);
+    memory.u8.copyWithin(ACCESS_DATA, host, host + Math.min(bytes, 8));
+    INSTRUCTION_EXIT.kind = 'mmio';
+    throw INSTRUCTION_EXIT;
+  }
+
+  private isApic(gpa: number): boolean {
+    const base = this.memory.get(State.apicBase);
+    return gpa <= 0xffff_ffff && ((gpa ^ base) & LAPIC_MASK) === 0 && (base & 0x800) !== 0;
+  }
+
+  /** Takes what the VMM has done about the last access. */
+  private finishAccess(): void {
+    const { memory, access } = this;
+    if (this.pendingExit === CpuExit.io) {
+      if (access.toRegister) {
+        if (access.bytes === 4) memory.setReg32(0, memory.get(ACCESS_DATA));
+        else memory.u8.copyWithin(State.gpr, ACCESS_DATA, ACCESS_DATA + access.bytes);
+      }
+    } else if (this.pendingExit === CpuExit.mmio) {
+      this.replayData.set(memory.u8.subarray(ACCESS_DATA, ACCESS_DATA + 8), this.replayCount * 8);
+      this.replayCount++;
+    }
+    this.pendingExit = CpuExit.slice;
+  }
+
+  /**
+   * Finishes the instruction that a port or device access has left half done, so that the state can be saved
+   * or another vCPU run.
+   * @returns slice when it is done; mmio when it wants another access first
+   */
+  settle(): CpuExit {
+    this.finishAccess();
+    while (this.replayCount > 0 && this.pendingExit === CpuExit.slice) this.step();
+    return this.pendingExit;
+  }
+
+  hasCode(page: number): boolean {
+    return this.code.hasCode(page);
+  }
+
+  codeWritten(gpa: number, bytes: number): boolean {
+    return this.code.written(gpa, bytes);
+  }
+
+  // The rest of CpuContext
+
+  tsc(): number {
+    return this.host.tsc();
+  }
+
+  random(): number {
+    return this.host.random();
+  }
+
+  getTpr(): number {
+    return this.apic.taskPriority << 4;
+  }
+
+  setTpr(value: number): void {
+    this.apic.taskPriority = value >> 4;
+    this.interruptsChanged();
+  }
+
+  cpuid(leaf: number, subleaf: number): CpuidResult {
+    return cpuid(leaf, subleaf, { index: this.current, cpus: this.host.cpus, long: true });
+  }
+
+  readMsr(index: number): { low: number; high: number } | undefined {
+    const { memory } = this;
+    const plain = PLAIN_MSRS[index];
+    if (plain !== undefined) return { low: memory.get(plain), high: memory.get(plain + 4) };
+    switch (index) {
+      case 0x10: {
+        const tsc = this.host.tsc();
+        return { low: (tsc % 0x1_0000_0000) | 0, high: Math.floor(tsc / 0x1_0000_0000) };
+      }
+      case 0x1b:
+        return { low: memory.get(State.apicBase), high: 0 };
+      case 0x6e0:
+        return { low: this.apic.tscDeadlineLow | 0, high: this.apic.tscDeadlineHigh | 0 };
+      case 0xc000_0080:
+        return { low: memory.get(State.efer), high: 0 };
+      // Microcode revision, platform id, and what kernels read without asking.
+      case 0x8b:
+      case 0x17:
+      case 0xc001_0015:
+      case 0xc001_001f:
+      case 0xc001_1029:
+      case 0xc000_0104:
+        return { low: 0, high: 0 };
+      default:
+        return undefined;
+    }
+  }
+
+  writeMsr(index: number, low: number, high: number): boolean {
+    const { memory } = this;
+    const plain = PLAIN_MSRS[index];
+    if (plain !== undefined) {
+      if (ADDRESS_MSRS.has(index) && high >> 15 !== 0 && high >> 15 !== -1) return false;
+      memory.set64(plain, low, high);
+      return true;
+    }
+    switch (index) {
+      case 0x10:
+        this.host.setTsc((high >>> 0) * 0x1_0000_0000 + (low >>> 0));
+        return true;
+      case 0x1b:
+        memory.set(State.apicBase, low);
+        this.apic.enabled = (low & 0x800) !== 0;
+        this.mmu.flushAll();
+        return true;
+      case 0x6e0:
+        this.apic.setTscDeadline(high, low);
+        return true;
+      case 0xc000_0080: {
+        const allowed = EFER.SCE | EFER.LME | EFER.NXE;
+        const old = memory.get(State.efer);
+        if (low & ~(allowed | EFER.LMA) || high !== 0) return false;
+        if ((old ^ low) & EFER.LME && memory.get(State.cr0) & CR0.PG) return false;
+        memory.set(State.efer, (low & allowed) | (old & EFER.LMA));
+        if ((old ^ low) & EFER.NXE) this.mmu.flushAll();
+        return true;
+      }
+      case 0x8b:
+      case 0x79:
+      case 0xc001_0015:
+      case 0xc001_1029:
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  /** What handlers and regions import. */
+  private hostFunctions(): Record<HostFunction, (...args: number[]) => unknown> {
+    const { memory, mmu, code } = this;
+    const low = State.faultAddress >> 2;
+    return {
+      missRead: (bytes, record) => {
+        this.record = record!;
+        return mmu.readable(memory.i32[low]!, memory.i32[low + 1]!, bytes!);
+      },
+      missProbe: (bytes, record) => {
+        this.record = record!;
+        return mmu.probe(memory.i32[low]!, memory.i32[low + 1]!, bytes!);
+      },
+      missStore: (bytes, record) => {
+        this.record = record!;
+        mmu.write(memory.i32[low]!, memory.i32[low + 1]!, bytes!, State.storeValue);
+      },
+      finishStore: (host, bytes, record) => {
+        this.record = record!;
+        mmu.finish(host!, bytes!);
+      },
+      segmented: (segment, offset, bytes, record) => {
+        this.record = record!;
+        return checkSegment(memory, segment!, offset!, bytes! & 0xff, (bytes! & 0x100) !== 0);
+      },
+      raise: (vector, errorCode, record) => {
+        this.record = record!;
+        raise(vector!, errorCode);
+      },
+      helper: (number, argument, record) => {
+        this.record = record!;
+        this.setRip(memory.u16[(record! + Op.size + Op.place) >> 1]!);
+        this.inHelper = true;
+        HELPERS[number!]!(this, argument!, record!);
+        this.inHelper = false;
+      },
+      lookup: () => {
+        this.record = 0;
+        return code.lookup();
+      },
+      decode: (head) => {
+        this.record = 0;
+        return code.decode(head!);
+      },
+      hot: (head) => this.program.hot(head!),
+    };
+  }
+}
+
+export function savedState(index: number): number {
+  return SAVED_STATES + index * SAVED_STATE_SIZE;
+}
+
+/** Where the data of a port or device access lies. */
+export const ACCESS_DATA = CROSS_PAGE + 0xb0;

@@ -1,0 +1,222 @@
+/**
+ * Drivers 2 and 3: the CPU in TypeScript, as the main thread sees it. RAM and CPU state lie in one shared
+ * WebAssembly memory; one worker thread runs the vCPUs in turns, and the devices with them.
+ */
+import { once } from 'node:events';
+import { SHARE_ENV, Worker } from 'node:worker_threads';
+import { ConfigError, HostError, Type2Error } from '../../devices/errors.ts';
+import type { GuestMemory } from '../../devices/memory.ts';
+import { Control, Request } from '../control.ts';
+import type {
+  Engine,
+  EngineCapabilities,
+  EngineDriver,
+  EngineEvents,
+  EngineName,
+  EngineSupport,
+} from '../engine.ts';
+import type { MachineParts } from '../parts.ts';
+import type { EntryState, VcpuState } from '../vcpu-state.ts';
+import { chipsBuffer } from './chips.ts';
+import { CPU_VCPUS_MAXIMUM, SAVED_STATE_SIZE, SAVED_STATES, State } from './layout.ts';
+import { CPU_MEMORY_MAXIMUM, CpuMemory, createCpuMemory, guestMemoryOver } from './memory.ts';
+import { resetState } from './system/reset.ts';
+import type { CpuThreadData, CpuThreadMessage } from './threads.ts';
+import { applyEntry, readVcpuState, writeVcpuState } from './vcpu-state.ts';
+
+const CAPABILITIES: EngineCapabilities = {
+  maxCpus: CPU_VCPUS_MAXIMUM,
+  maxMemory: CPU_MEMORY_MAXIMUM,
+  completeInstructionSet: true,
+  tap: false,
+  platformTimer: true,
+};
+
+/** How long a thread may take to come to rest. */
+const PARK_PATIENCE_MS = 10_000;
+const PARK_POLL_MS = 1;
+
+function driver(name: EngineName): EngineDriver {
+  return {
+    name,
+    probe: (): EngineSupport => ({ usable: true, reason: '', hint: '', capabilities: CAPABILITIES }),
+    create: (parts, events) => new CpuEngine(name, parts, events),
+  };
+}
+
+export const jitDriver = driver('jit');
+export const interpDriver = driver('interp');
+
+export class CpuEngine implements Engine {
+  readonly name: EngineName;
+  readonly capabilities = CAPABILITIES;
+  readonly memory: GuestMemory;
+  private readonly parts: MachineParts;
+  private readonly events: EngineEvents;
+  private readonly control: Control;
+  private readonly cpuMemory: CpuMemory;
+  private readonly data: CpuThreadData;
+  private readonly wake: Int32Array;
+  private exited: Promise<void> = Promise.resolve();
+  private running = false;
+  private closing: Promise<void> | undefined;
+
+  /** @throws ConfigError for what this driver can't do, HostError when there isn't enough memory */
+  constructor(name: EngineName, parts: MachineParts, events: EngineEvents) {
+    if (parts.cpus > CPU_VCPUS_MAXIMUM)
+      throw new ConfigError(`${parts.cpus} vCPUs, but ${name} has at most ${CPU_VCPUS_MAXIMUM}`);
+    if (parts.memory > CPU_MEMORY_MAXIMUM) {
+      throw new ConfigError(
+        `${parts.memory / 2 ** 20} MiB of RAM, but ${name} has at most ${CPU_MEMORY_MAXIMUM / 2 ** 20}`,
+      );
+    }
+    if (parts.nets.length > 0) {
+      throw new ConfigError(`a tap can't be attached to ${name}`, {
+        hint: 'Leave --net out, or use --engine kvm.',
+      });
+    }
+    this.name = name;
+    this.parts = parts;
+    this.events = events;
+    this.control = new Control(parts.control);
+    let memory: WebAssembly.Memory;
+    try {
+      memory = createCpuMemory(parts.memory);
+    } catch (cause) {
+      throw new HostError('MEMORY', `no memory for a guest of ${parts.memory / 2 ** 20} MiB`, {
+        hint: 'Give it less with --memory.',
+        cause,
+      });
+    }
+    this.cpuMemory = new CpuMemory(memory, parts.memory);
+    this.memory = guestMemoryOver(memory, parts.memory);
+    const wake = new SharedArrayBuffer(4);
+    this.wake = new Int32Array(wake);
+    this.data = { parts, engine: name, memory, chips: chipsBuffer(parts.cpus), wake };
+    for (let index = 0; index < parts.cpus; index++) {
+      resetState(this.cpuMemory, index === 0);
+      this.putAside(index);
+    }
+  }
+
+  setEntry(entry: EntryState): void {
+    this.takeUp(0);
+    applyEntry(this.cpuMemory, entry);
+    this.putAside(0);
+  }
+
+  async start(): Promise<void> {
+    const extension = import.meta.url.endsWith('.cjs') ? 'cjs' : 'js';
+    const worker = new Worker(new URL(`./cpu-thread.${extension}`, import.meta.url), {
+      env: SHARE_ENV,
+      trackUnmanagedFds: false,
+    });
+    this.running = true;
+    this.exited = once(worker, 'exit').then(() => {
+      this.running = false;
+    });
+    await new Promise<void>((resolve, reject) => {
+      worker.on('message', (message: CpuThreadMessage) => {
+        if (message.type === 'ready') resolve();
+        else if (message.type === 'refused') {
+          reject(
+            new HostError(
+              message.code,
+              message.message,
+              message.hint === undefined ? {} : { hint: message.hint },
+            ),
+          );
+        } else this.hear(message);
+      });
+      worker.once('error', (error: Error) => {
+        reject(error);
+        this.events.failed(error);
+      });
+      void this.exited.then(resolve);
+      worker.postMessage(this.data);
+    });
+  }
+
+  private hear(message: CpuThreadMessage): void {
+    switch (message.type) {
+      case 'output':
+        this.events.consoleOutput();
+        break;
+      case 'outcome':
+        this.events.ended();
+        break;
+      case 'boot-mark':
+        this.events.bootMark(message.mark, message.time);
+        break;
+      case 'failed':
+        this.events.failed(new Type2Error('ENGINE', message.message));
+        break;
+      default:
+        break;
+    }
+  }
+
+  async pause(): Promise<void> {
+    this.control.request = Request.pause;
+    this.wakeDevices();
+    const since = performance.now();
+    while (this.running && this.control.parked === 0) {
+      if (performance.now() - since > PARK_PATIENCE_MS) {
+        throw new Type2Error('THREAD_STUCK', 'the thread of the machine does not come to rest', {
+          hint: 'This is a bug in Type2, or a disk that does not answer.',
+        });
+      }
+      await new Promise((resolve) => setTimeout(resolve, PARK_POLL_MS));
+    }
+  }
+
+  resume(): void {
+    this.control.request = Request.run;
+  }
+
+  saveVcpus(): VcpuState[] {
+    return Array.from({ length: this.parts.cpus }, (_, index) => {
+      this.takeUp(index);
+      return readVcpuState(this.cpuMemory, { tprClass: 0, lapic: undefined, tscDeadline: 0n, tsc: 0n });
+    });
+  }
+
+  restoreVcpus(states: readonly VcpuState[]): void {
+    states.slice(0, this.parts.cpus).forEach((state, index) => {
+      this.takeUp(index);
+      writeVcpuState(this.cpuMemory, state);
+      this.putAside(index);
+    });
+  }
+
+  wakeDevices(): void {
+    Atomics.store(this.wake, 0, 1);
+    Atomics.notify(this.wake, 0);
+  }
+
+  checkHalted(): void {
+    for (let index = 0; index < this.parts.cpus; index++) this.control.askHalted(index);
+    this.wakeDevices();
+  }
+
+  close(): Promise<void> {
+    this.closing ??= this.stop();
+    return this.closing;
+  }
+
+  private async stop(): Promise<void> {
+    this.control.request = Request.stop;
+    this.wakeDevices();
+    await this.exited;
+  }
+
+  /** The CPU's own place for state is free while its thread stands: states are worked on there. */
+  private takeUp(index: number): void {
+    const from = SAVED_STATES + index * SAVED_STATE_SIZE;
+    this.cpuMemory.u8.copyWithin(State.gpr, from, from + State.end - State.gpr);
+  }
+
+  private putAside(index: number): void {
+    this.cpuMemory.u8.copyWithin(SAVED_STATES + index * SAVED_STATE_SIZE, State.gpr, State.end);
+  }
+}

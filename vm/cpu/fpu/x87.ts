@@ -1,0 +1,1017 @@
+/**
+ * The x87 FPU's registers and instructions. SDM volume 1, chapter 8; volume 2 by name.
+ */
+import { raise, Vector } from '../fault.ts';
+import { X87Form } from '../isa/x87.ts';
+import { Op, State } from '../layout.ts';
+import type { CpuMemory } from '../memory.ts';
+import { type CpuContext, CR0, getEflags, setEflags } from '../system/context.ts';
+import {
+  type Float80,
+  FpuContext,
+  FpuFlag,
+  INDEFINITE,
+  isDenormal,
+  isInfinite,
+  isNaN80,
+  isUnsupported,
+  isZero,
+  power,
+  toNumber,
+} from './float80.ts';
+
+const { IE, ZE, SF, C0, C1, C2, C3, ES } = FpuFlag;
+const EXCEPTIONS = 0x3f;
+const CONDITIONS = C0 | C1 | C2 | C3;
+
+const context = new FpuContext();
+
+/** Constants of FLD1 … FLDZ: exponent and significand, truncated, with the next bits for rounding. */
+const CONSTANTS: readonly (readonly [number, bigint])[] = [
+  [0x3fff, 0x8000_0000_0000_0000_00n],
+  [0x4000, 0xd49a_784b_cd1b_8afe_49n],
+  [0x3fff, 0xb8aa_3b29_5c17_f0bb_bfn],
+  [0x4000, 0xc90f_daa2_2168_c234_c5n],
+  [0x3ffd, 0x9a20_9a84_fbcf_f798_8fn],
+  [0x3ffe, 0xb172_17f7_d1cf_79ab_can],
+  [0, 0n],
+];
+
+class Fpu {
+  private readonly cpu: CpuContext;
+  private readonly memory: CpuMemory;
+  constructor(cpu: CpuContext) {
+    this.cpu = cpu;
+    this.memory = cpu.memory;
+  }
+
+  // Registers
+
+  get status(): number {
+    return this.memory.get(State.fpuStatus);
+  }
+  set status(value: number) {
+    this.memory.set(State.fpuStatus, value);
+  }
+  get control(): number {
+    return this.memory.get(State.fpuControl);
+  }
+  get top(): number {
+    return this.memory.get(State.fpuTop);
+  }
+  set top(value: number) {
+    this.memory.set(State.fpuTop, value & 7);
+  }
+
+  private place(i: number): number {
+    return State.fpr + 16 * ((this.top + i) & 7);
+  }
+
+  isEmpty(i: number): boolean {
+    return (this.memory.get(State.fpuTags) & (1 << ((this.top + i) & 7))) === 0;
+  }
+
+  free(i: number): void {
+    this.memory.set(State.fpuTags, this.memory.get(State.fpuTags) & ~(1 << ((this.top + i) & 7)));
+  }
+
+  get(i: number): Float80 {
+    const at = this.place(i);
+    const top = this.memory.u16[(at >> 1) + 4]!;
+    return { sign: top >> 15, exponent: top & 0x7fff, significand: this.memory.u64[at >> 3]! };
+  }
+
+  set(i: number, x: Float80): void {
+    const at = this.place(i);
+    this.memory.u64[at >> 3] = x.significand;
+    this.memory.u16[(at >> 1) + 4] = (x.sign << 15) | x.exponent;
+    this.memory.set(State.fpuTags, this.memory.get(State.fpuTags) | (1 << ((this.top + i) & 7)));
+  }
+
+  pop(): void {
+    this.free(0);
+    this.top = this.top + 1;
+  }
+
+  /** Pushes, or a NaN when there is no room. */
+  push(x: Float80): void {
+    const overflow = !this.isEmpty(7);
+    if (overflow) {
+      this.fault(true);
+      if ((this.control & IE) === 0) return;
+    }
+    this.top = this.top - 1;
+    this.set(0, overflow ? INDEFINITE : x);
+  }
+
+  // Exceptions
+
+  /** Stack fault. C1 says which way. */
+  fault(overflow: boolean): void {
+    this.status = (this.status & ~C1) | IE | SF | (overflow ? C1 : 0);
+    this.summarize();
+  }
+
+  summarize(): void {
+    const pending = this.status & EXCEPTIONS & ~this.control;
+    this.status = pending ? this.status | ES | 0x8000 : this.status & ~(ES | 0x8000);
+  }
+
+  /** @returns whether an unmasked exception forbids the result */
+  collect(): boolean {
+    const { flags } = context;
+    this.status = (this.status & ~C1) | (flags & (EXCEPTIONS | C1));
+    this.summarize();
+    return (flags & (IE | FpuFlag.DE | ZE) & ~this.control) !== 0;
+  }
+
+  /** Raises what is pending: before all but control instructions. */
+  wait(): void {
+    if ((this.status & ES) === 0) return;
+    if (this.memory.get(State.cr0) & CR0.NE) raise(Vector.MF);
+  }
+
+  /** Whether operands are there; if not, the invalid result is stored by `respond`. */
+  underflow(...registers: number[]): boolean {
+    if (!registers.some((i) => this.isEmpty(i))) return false;
+    this.fault(false);
+    return true;
+  }
+
+  begin(): void {
+    context.begin(this.control);
+  }
+
+  // Memory operands
+
+  private get address(): [number, number] {
+    return [this.memory.get(State.ea), this.memory.get(State.ea + 4)];
+  }
+
+  readInteger(bytes: 2 | 4 | 8): bigint {
+    const host = this.cpu.mmu.readable(...this.address, bytes);
+    const { data } = this.memory;
+    return bytes === 2
+      ? BigInt(data.getInt16(host, true))
+      : bytes === 4
+        ? BigInt(data.getInt32(host, true))
+        : data.getBigInt64(host, true);
+  }
+
+  readUnsigned(bytes: 4 | 8): bigint {
+    return BigInt.asUintN(bytes * 8, this.readInteger(bytes));
+  }
+
+  write(bytes: number, value: bigint, high = 0): void {
+    const { data } = this.memory;
+    data.setBigUint64(SCRATCH, BigInt.asUintN(64, value), true);
+    data.setUint16(SCRATCH + 8, high, true);
+    this.cpu.mmu.write(...this.address, bytes, SCRATCH);
+  }
+
+  read80(): Float80 {
+    const host = this.cpu.mmu.readable(...this.address, 10);
+    const top = this.memory.data.getUint16(host + 8, true);
+    return {
+      sign: top >> 15,
+      exponent: top & 0x7fff,
+      significand: this.memory.data.getBigUint64(host, true),
+    };
+  }
+
+  // Instructions
+
+  /** ADD MUL COM COMP SUB SUBR DIV DIVR, as opcodes number them. */
+  arithmetic(kind: number, to: number, a: Float80, b: Float80): void {
+    let result: Float80;
+    switch (kind) {
+      case 0:
+        result = context.add(a, b);
+        break;
+      case 1:
+        result = context.multiply(a, b);
+        break;
+      case 4:
+        result = context.subtract(a, b);
+        break;
+      case 5:
+        result = context.subtract(b, a);
+        break;
+      case 6:
+        result = context.divide(a, b);
+        break;
+      default:
+        result = context.divide(b, a);
+    }
+    if (!this.collect()) this.set(to, result);
+  }
+
+  compare(a: Float80, b: Float80, quiet: boolean): void {
+    const order = context.compare(a, b, quiet);
+    this.collect();
+    this.setOrder(order);
+  }
+
+  setOrder(order: number | undefined): void {
+    const codes = order === undefined ? C0 | C2 | C3 : order < 0 ? C0 : order === 0 ? C3 : 0;
+    this.status = (this.status & ~(C0 | C2 | C3)) | codes;
+  }
+
+  compareToFlags(i: number, quiet: boolean): void {
+    const flags = getEflags(this.memory) & ~0x8d5;
+    if (this.underflow(0, i)) {
+      setEflags(this.memory, flags | 0x45);
+      return;
+    }
+    this.begin();
+    const order = context.compare(this.get(0), this.get(i), quiet);
+    this.collect();
+    setEflags(this.memory, flags | (order === undefined ? 0x45 : order < 0 ? 1 : order === 0 ? 0x40 : 0));
+  }
+
+  // Environment
+
+  get tagWord(): number {
+    let word = 0;
+    for (let i = 0; i < 8; i++) {
+      const at = State.fpr + 16 * i;
+      const exponent = this.memory.u16[(at >> 1) + 4]! & 0x7fff;
+      const significand = this.memory.u64[at >> 3]!;
+      const empty = (this.memory.get(State.fpuTags) & (1 << i)) === 0;
+      const tag = empty
+        ? 3
+        : exponent === 0 && significand === 0n
+          ? 1
+          : exponent === 0x7fff || exponent === 0 || significand >> 63n === 0n
+            ? 2
+            : 0;
+      word |= tag << (2 * i);
+    }
+    return word;
+  }
+
+  saveEnvironment(size: number): void {
+    const { data } = this.memory;
+    const words = [
+      this.control,
+      this.status | (this.top << 11),
+      this.tagWord,
+      this.memory.get(State.fpuIp),
+      this.memory.get(State.fpuOpcode) << 16,
+      this.memory.get(State.fpuDp),
+      0,
+    ];
+    const [low, high] = this.address;
+    words.forEach((word, i) => {
+      if (size === 16) data.setUint16(SCRATCH + 2 * i, word & 0xffff, true);
+      else data.setUint32(SCRATCH + 4 * i, i < 3 ? 0xffff_0000 | word : word, true);
+    });
+    this.cpu.mmu.write(low, high, size === 16 ? 14 : 28, SCRATCH);
+  }
+
+  loadEnvironment(size: number): void {
+    const [low, high] = this.address;
+    const bytes = size === 16 ? 2 : 4;
+    const words = Array.from({ length: 3 }, (_, i) => this.cpu.mmu.readU16(low + i * bytes, high));
+    this.memory.set(State.fpuControl, words[0]! | 0x40);
+    this.status = words[1]! & ~0x3800;
+    this.top = (words[1]! >> 11) & 7;
+    let tags = 0;
+    for (let i = 0; i < 8; i++) if (((words[2]! >> (2 * i)) & 3) !== 3) tags |= 1 << i;
+    this.memory.set(State.fpuTags, tags);
+    this.summarize();
+  }
+
+  initialize(): void {
+    this.memory.set(State.fpuControl, 0x37f);
+    this.status = 0;
+    this.top = 0;
+    this.memory.set(State.fpuTags, 0);
+    this.memory.set(State.fpuOpcode, 0);
+    this.memory.set64(State.fpuIp, 0, 0);
+    this.memory.set64(State.fpuDp, 0, 0);
+  }
+
+  save(size: number): void {
+    this.saveEnvironment(size);
+    const [low, high] = this.address;
+    const start = size === 16 ? 14 : 28;
+    for (let i = 0; i < 8; i++) {
+      const from = this.place(i);
+      this.cpu.mmu.write(low + start + 10 * i, high, 10, from);
+    }
+    this.initialize();
+  }
+
+  restore(size: number): void {
+    this.loadEnvironment(size);
+    const [low, high] = this.address;
+    const start = size === 16 ? 14 : 28;
+    for (let i = 0; i < 8; i++) {
+      const host = this.cpu.mmu.readable(low + start + 10 * i, high, 10);
+      this.memory.u8.copyWithin(this.place(i), host, host + 10);
+    }
+  }
+
+  // By opcode
+
+  memoryForm(opcode: number, reg: number, size: number): void {
+    const control = (opcode === 1 && reg >= 4) || (opcode === 5 && reg >= 4);
+    if (!control || (opcode === 1 && (reg === 4 || reg === 5)) || (opcode === 5 && reg === 4)) this.wait();
+    this.begin();
+    switch (opcode) {
+      case 0:
+      case 4:
+        this.withOperand(
+          reg,
+          context.fromBits(this.readUnsigned(opcode === 0 ? 4 : 8), opcode === 0 ? 23 : 52),
+        );
+        return;
+      case 2:
+      case 6:
+        this.withOperand(reg, FpuContext.fromInteger(this.readInteger(opcode === 2 ? 4 : 2)));
+        return;
+      case 1:
+        this.opcodeD9(reg, size);
+        return;
+      case 5:
+        this.opcodeDd(reg, size);
+        return;
+      case 3:
+        if (reg === 0) this.load(FpuContext.fromInteger(this.readInteger(4)));
+        else if (reg === 5) this.load(this.read80());
+        else if (reg === 7) this.store80();
+        else this.storeInteger(4, reg === 1, reg !== 2);
+        return;
+      default:
+        if (reg === 0) this.load(FpuContext.fromInteger(this.readInteger(2)));
+        else if (reg === 4) this.loadDecimal();
+        else if (reg === 5) this.load(FpuContext.fromInteger(this.readInteger(8)));
+        else if (reg === 6) this.storeDecimal();
+        else if (reg === 7) this.storeInteger(8, false, true);
+        else this.storeInteger(2, reg === 1, reg !== 2);
+    }
+  }
+
+  /** Arithmetic of ST(0) with an operand from memory. */
+  private withOperand(kind: number, operand: Float80): void {
+    if (this.underflow(0)) {
+      if (kind === 2 || kind === 3) {
+        this.setOrder(undefined);
+        if (kind === 3 && this.control & IE) this.pop();
+      } else if (this.control & IE) this.set(0, INDEFINITE);
+      return;
+    }
+    if (kind === 2 || kind === 3) {
+      this.compare(this.get(0), operand, false);
+      if (kind === 3 && (context.flags & (IE | FpuFlag.DE) & ~this.control) === 0) this.pop();
+      return;
+    }
+    // A denormal operand from memory counts, as one in a register does.
+    this.arithmetic(kind, 0, this.get(0), operand);
+  }
+
+  private load(x: Float80): void {
+    if (!this.collect()) this.push(x);
+  }
+
+  private opcodeD9(reg: number, size: number): void {
+    switch (reg) {
+      case 0:
+        this.load(context.fromBits(this.readUnsigned(4), 23));
+        return;
+      case 2:
+      case 3:
+        this.storeReal(4, reg === 3);
+        return;
+      case 4:
+        this.loadEnvironment(size);
+        return;
+      case 5:
+        this.memory.set(State.fpuControl, this.cpu.mmu.readU16(...this.address) | 0x40);
+        this.summarize();
+        return;
+      case 6:
+        this.saveEnvironment(size);
+        this.memory.set(State.fpuControl, this.control | EXCEPTIONS);
+        this.summarize();
+        return;
+      default:
+        this.write(2, BigInt(this.control));
+    }
+  }
+
+  private opcodeDd(reg: number, size: number): void {
+    switch (reg) {
+      case 0:
+        this.load(context.fromBits(this.readUnsigned(8), 52));
+        return;
+      case 1:
+        this.storeInteger(8, true, true);
+        return;
+      case 2:
+      case 3:
+        this.storeReal(8, reg === 3);
+        return;
+      case 4:
+        this.restore(size);
+        return;
+      case 6:
+        this.save(size);
+        return;
+      default:
+        this.write(2, BigInt(this.status | (this.top << 11)));
+    }
+  }
+
+  private storeReal(bytes: 4 | 8, pops: boolean): void {
+    let bits: bigint;
+    if (this.underflow(0)) {
+      if ((this.control & IE) === 0) return;
+      bits = bytes === 4 ? 0xffc0_0000n : 0xfff8_0000_0000_0000n;
+    } else {
+      const x = this.get(0);
+      bits = context.toBits(x, bytes === 4 ? 23 : 52);
+      if ((context.flags & (IE | FpuFlag.OE | FpuFlag.UE) & ~this.control) !== 0) {
+        this.collect();
+        return;
+      }
+    }
+    this.write(bytes, bits);
+    if (context.flags !== 0 || !this.isEmpty(0)) this.collect();
+    if (pops) this.pop();
+  }
+
+  private store80(): void {
+    let x = INDEFINITE;
+    if (this.underflow(0)) {
+      if ((this.control & IE) === 0) return;
+    } else {
+      x = this.get(0);
+      this.status &= ~C1;
+    }
+    this.write(10, x.significand, (x.sign << 15) | x.exponent);
+    this.pop();
+  }
+
+  private storeInteger(bytes: 2 | 4 | 8, truncate: boolean, pops: boolean): void {
+    let value: bigint | undefined;
+    const empty = this.underflow(0);
+    if (!empty) value = context.integer(this.get(0), bytes * 8, truncate);
+    const invalid = value === undefined;
+    if (invalid && (this.control & IE) === 0) {
+      if (!empty) this.collect();
+      return;
+    }
+    this.write(bytes, value ?? 1n << BigInt(bytes * 8 - 1));
+    if (!empty) this.collect();
+    if (pops) this.pop();
+  }
+
+  private loadDecimal(): void {
+    const host = this.cpu.mmu.readable(...this.address, 10);
+    const { data } = this.memory;
+    let value = 0n;
+    for (let i = 8; i >= 0; i--) {
+      const byte = data.getUint8(host + i);
+      value = value * 100n + BigInt((byte >> 4) * 10 + (byte & 15));
+    }
+    const x = FpuContext.fromInteger(value);
+    this.load({ ...x, sign: data.getUint8(host + 9) >> 7 });
+  }
+
+  private storeDecimal(): void {
+    const empty = this.underflow(0);
+    const x = this.get(0);
+    const value = empty ? undefined : context.integer(x, 64);
+    const magnitude = value === undefined ? undefined : value < 0n ? -value : value;
+    if (magnitude === undefined || magnitude >= 10n ** 18n) {
+      if (!empty) {
+        context.flags = IE;
+        this.collect();
+      }
+      if ((this.control & IE) === 0) return;
+      this.write(10, 0xc000_0000_0000_0000n, 0xffff);
+      this.pop();
+      return;
+    }
+    let rest = magnitude;
+    let low = 0n;
+    for (let i = 0; i < 16; i++) {
+      low |= (rest % 10n) << BigInt(4 * i);
+      rest /= 10n;
+    }
+    this.write(10, low, Number(rest % 10n) | (Number(rest / 10n) << 4) | (x.sign << 15));
+    this.collect();
+    this.pop();
+  }
+
+  registerForm(opcode: number, reg: number, rm: number): void {
+    // FNINIT, FNCLEX and FNSTSW AX don't wait.
+    if (!(opcode === 3 && reg === 4) && !(opcode === 7 && reg === 4 && rm === 0)) this.wait();
+    this.begin();
+    switch (opcode) {
+      case 0:
+        this.two(reg, 0, rm, false);
+        return;
+      case 1:
+        this.registerD9(reg, rm);
+        return;
+      case 2:
+      case 3:
+        this.registerDaDb(opcode, reg, rm);
+        return;
+      case 4:
+        // DC: the destination is ST(i), and the pairs of subtractions and divisions are the other way round.
+        if (reg === 2 || reg === 3) this.two(reg, 0, rm, false);
+        else this.two(reg >= 4 ? reg ^ 1 : reg, rm, 0, false, true);
+        return;
+      case 5:
+        switch (reg) {
+          case 0:
+            this.free(rm);
+            return;
+          case 1:
+            this.exchange(rm);
+            return;
+          case 2:
+          case 3:
+            this.storeRegister(rm, reg === 3);
+            return;
+          case 4:
+          case 5:
+            this.unordered(rm, reg === 5 ? 1 : 0);
+            return;
+          default:
+            raise(Vector.UD);
+        }
+        return;
+      case 6:
+        if (reg === 3) {
+          if (rm !== 1) raise(Vector.UD);
+          this.comparePop(rm, 2, false);
+        } else if (reg === 2) this.two(3, 0, rm, false);
+        else this.two(reg >= 4 ? reg ^ 1 : reg, rm, 0, true, true);
+        return;
+      default:
+        switch (reg) {
+          case 0:
+            this.free(rm);
+            this.top = this.top + 1;
+            return;
+          case 1:
+            this.exchange(rm);
+            return;
+          case 2:
+          case 3:
+            this.storeRegister(rm, true);
+            return;
+          case 4:
+            if (rm !== 0) raise(Vector.UD);
+            this.memory.setReg16(0, this.status | (this.top << 11));
+            return;
+          case 5:
+          case 6: {
+            const hadOperands = !this.isEmpty(0) && !this.isEmpty(rm);
+            this.compareToFlags(rm, reg === 5);
+            if (hadOperands ? (context.flags & IE & ~this.control) === 0 : (this.control & IE) !== 0)
+              this.pop();
+            return;
+          }
+          default:
+            raise(Vector.UD);
+        }
+    }
+  }
+
+  /** Arithmetic of two registers. @param toOther - the destination is the operation's first operand */
+  private two(kind: number, to: number, other: number, pops: boolean, toOther = false): void {
+    if (kind === 2 || kind === 3) {
+      this.comparePop(other, kind === 3 ? 1 : 0, false);
+      return;
+    }
+    if (this.underflow(to, other)) {
+      if (this.control & IE) {
+        this.set(to, INDEFINITE);
+        if (pops) this.pop();
+      }
+      return;
+    }
+    // ST(0) is always the first operand of the encoding's operation.
+    const [a, b] = toOther ? [this.get(to), this.get(other)] : [this.get(0), this.get(other)];
+    this.arithmetic(kind, to, a, b);
+    if (pops && (context.flags & (IE | FpuFlag.DE | ZE) & ~this.control) === 0) this.pop();
+  }
+
+  private comparePop(i: number, pops: number, quiet: boolean): void {
+    if (this.underflow(0, i)) {
+      this.setOrder(undefined);
+      if ((this.control & IE) === 0) return;
+    } else {
+      this.compare(this.get(0), this.get(i), quiet);
+      if (context.flags & (IE | FpuFlag.DE) & ~this.control) return;
+    }
+    for (let n = 0; n < pops; n++) this.pop();
+  }
+
+  private unordered(i: number, pops: number): void {
+    this.comparePop(i, pops, true);
+  }
+
+  private exchange(i: number): void {
+    const first = this.isEmpty(0);
+    const second = this.isEmpty(i);
+    if (first || second) {
+      this.fault(false);
+      if ((this.control & IE) === 0) return;
+    } else this.status &= ~C1;
+    const a = first ? INDEFINITE : this.get(0);
+    const b = second ? INDEFINITE : this.get(i);
+    this.set(0, b);
+    this.set(i, a);
+  }
+
+  private storeRegister(i: number, pops: boolean): void {
+    let x = INDEFINITE;
+    if (this.underflow(0)) {
+      if ((this.control & IE) === 0) return;
+    } else {
+      x = this.get(0);
+      this.status &= ~C1;
+    }
+    this.set(i, x);
+    if (pops) this.pop();
+  }
+
+  private registerDaDb(opcode: number, reg: number, rm: number): void {
+    if (reg < 4) {
+      this.conditionalMove(reg | (opcode === 3 ? 4 : 0), rm);
+      return;
+    }
+    if (opcode === 2) {
+      if (reg !== 5 || rm !== 1) raise(Vector.UD);
+      this.comparePop(1, 2, true);
+      return;
+    }
+    switch (reg) {
+      case 4:
+        if (rm === 2) {
+          this.status &= ~(EXCEPTIONS | SF | ES | 0x8000);
+        } else if (rm === 3) this.initialize();
+        else if (rm > 4) raise(Vector.UD);
+        return;
+      case 5:
+      case 6:
+        this.compareToFlags(rm, reg === 5);
+        return;
+      default:
+        raise(Vector.UD);
+    }
+  }
+
+  private conditionalMove(code: number, i: number): void {
+    const flags = getEflags(this.memory);
+    const conditions = [flags & 1, flags & 0x40, flags & 0x41, flags & 4];
+    const met = (conditions[code & 3] !== 0) === code < 4;
+    if (this.underflow(0, i)) {
+      if (this.control & IE) this.set(0, INDEFINITE);
+      return;
+    }
+    this.status &= ~C1;
+    if (met) this.set(0, this.get(i));
+  }
+
+  private registerD9(reg: number, rm: number): void {
+    switch (reg) {
+      case 0: {
+        const empty = this.isEmpty(rm);
+        if (empty) {
+          this.fault(false);
+          if ((this.control & IE) === 0) return;
+          this.top = this.top - 1;
+          this.set(0, INDEFINITE);
+          return;
+        }
+        const x = this.get(rm);
+        this.status &= ~C1;
+        this.push(x);
+        return;
+      }
+      case 1:
+        this.exchange(rm);
+        return;
+      case 2:
+        if (rm !== 0) raise(Vector.UD);
+        return;
+      case 3:
+        this.storeRegister(rm, true);
+        return;
+      case 4:
+        this.signs(rm);
+        return;
+      case 5:
+        this.constant(rm);
+        return;
+      default:
+        this.functions(((reg & 1) << 3) | rm);
+    }
+  }
+
+  private signs(rm: number): void {
+    if (rm === 5) {
+      this.examine();
+      return;
+    }
+    if (rm !== 0 && rm !== 1 && rm !== 4) raise(Vector.UD);
+    if (this.underflow(0)) {
+      if (rm === 4) this.setOrder(undefined);
+      else if (this.control & IE) this.set(0, INDEFINITE);
+      return;
+    }
+    const x = this.get(0);
+    if (rm === 4) {
+      this.compare(x, { sign: 0, exponent: 0, significand: 0n }, false);
+      return;
+    }
+    this.status &= ~C1;
+    this.set(0, { ...x, sign: rm === 0 ? x.sign ^ 1 : 0 });
+  }
+
+  private examine(): void {
+    const x = this.get(0);
+    const kind = this.isEmpty(0)
+      ? C3 | C0
+      : isUnsupported(x)
+        ? 0
+        : isNaN80(x)
+          ? C0
+          : isInfinite(x)
+            ? C2 | C0
+            : isZero(x)
+              ? C3
+              : isDenormal(x)
+                ? C3 | C2
+                : C2;
+    this.status = (this.status & ~CONDITIONS) | kind | (x.sign === 1 ? C1 : 0);
+  }
+
+  private constant(rm: number): void {
+    const entry = CONSTANTS[rm];
+    if (entry === undefined) raise(Vector.UD);
+    const [exponent, wide] = entry;
+    const rest = wide & 0xffn;
+    const rounding = (this.control >> 10) & 3;
+    const up = rest !== 0n && (rounding === 0 ? rest >= 0x80n : rounding === 2);
+    this.status &= ~C1;
+    this.push({ sign: 0, exponent, significand: (wide >> 8n) + (up ? 1n : 0n) });
+  }
+
+  private functions(n: number): void {
+    if (n === 6 || n === 7) {
+      this.top = this.top + (n === 6 ? -1 : 1);
+      this.status &= ~C1;
+      return;
+    }
+    const isBinary = n === 1 || n === 3 || n === 5 || n === 8 || n === 9 || n === 13;
+    if (this.underflow(0, ...(isBinary ? [1] : []))) {
+      if ((this.control & IE) === 0) return;
+      if (n === 1 || n === 3 || n === 9) this.pop();
+      this.set(0, INDEFINITE);
+      if (n === 2 || n === 4 || n === 11) this.push(INDEFINITE);
+      return;
+    }
+    const x = this.get(0);
+    const y = isBinary ? this.get(1) : x;
+    switch (n) {
+      case 10:
+        this.result(context.squareRoot(x));
+        return;
+      case 12:
+        this.result(context.toInteger(x));
+        return;
+      case 13:
+        this.scale(x, y);
+        return;
+      case 4:
+        this.extract(x);
+        return;
+      case 5:
+      case 8:
+        this.remainder(x, y, n === 5);
+        return;
+      default:
+        this.transcendental(n, x, y);
+    }
+  }
+
+  private result(x: Float80): void {
+    if (!this.collect()) this.set(0, x);
+  }
+
+  private scale(x: Float80, y: Float80): void {
+    const nan = context.nans(x, y);
+    if (nan !== undefined) {
+      this.result(nan);
+      return;
+    }
+    if (isInfinite(y)) {
+      if ((y.sign === 0 && isZero(x)) || (y.sign === 1 && isInfinite(x))) this.result(context.invalid());
+      else
+        this.result(
+          y.sign === 0
+            ? { sign: x.sign, exponent: 0x7fff, significand: 1n << 63n }
+            : { sign: x.sign, exponent: 0, significand: 0n },
+        );
+      return;
+    }
+    if (isZero(x) || isInfinite(x)) {
+      this.result(x);
+      return;
+    }
+    const by = Math.max(-65536, Math.min(65536, Math.trunc(toNumber(y))));
+    const { precision } = context;
+    context.precision = 64;
+    this.result(context.round(x.sign, x.significand, power(x) + by, false));
+    context.precision = precision;
+  }
+
+  private extract(x: Float80): void {
+    const nan = context.nans(x, x);
+    if (nan !== undefined) {
+      if (this.collect()) return;
+      this.set(0, nan);
+      this.push(nan);
+      return;
+    }
+    if (isZero(x)) {
+      context.flags |= ZE;
+      if (this.collect()) return;
+      this.set(0, { sign: 1, exponent: 0x7fff, significand: 1n << 63n });
+      this.push(x);
+      return;
+    }
+    if (isInfinite(x)) {
+      this.collect();
+      this.set(0, { ...x, sign: 0 });
+      this.push(x);
+      return;
+    }
+    if (isDenormal(x)) context.flags |= FpuFlag.DE;
+    if (this.collect()) return;
+    const length = x.significand.toString(2).length;
+    const exponent = power(x) + length - 1;
+    this.set(0, FpuContext.fromInteger(BigInt(exponent)));
+    this.push({ sign: x.sign, exponent: 16383, significand: x.significand << BigInt(64 - length) });
+  }
+
+  /** FPREM and FPREM1. */
+  private remainder(x: Float80, y: Float80, nearest: boolean): void {
+    const nan = context.nans(x, y) ?? (isInfinite(x) || isZero(y) ? context.invalid() : undefined);
+    if (nan !== undefined) {
+      this.status &= ~C2;
+      this.result(nan);
+      return;
+    }
+    if (isDenormal(x) || isDenormal(y)) context.flags |= FpuFlag.DE;
+    if (isZero(x) || isInfinite(y)) {
+      this.status &= ~(C0 | C2 | C3);
+      this.result(x);
+      this.status &= ~C1;
+      return;
+    }
+    const distance =
+      power(x) + x.significand.toString(2).length - (power(y) + y.significand.toString(2).length);
+    if (this.collect()) return;
+    const least = Math.min(power(x), power(y));
+    let a = x.significand << BigInt(power(x) - least);
+    const b = y.significand << BigInt(power(y) - least);
+    this.status &= ~CONDITIONS;
+    let sign = x.sign;
+    if (distance < 64) {
+      let quotient = a / b;
+      a -= quotient * b;
+      if (nearest && (a * 2n > b || (a * 2n === b && (quotient & 1n) === 1n))) {
+        quotient += 1n;
+        a = b - a;
+        sign ^= 1;
+      }
+      const q = Number(quotient & 7n);
+      this.status |= (q & 4 ? C0 : 0) | (q & 2 ? C3 : 0) | (q & 1 ? C1 : 0);
+    } else {
+      // Part of the way: the exponent falls by between 32 and 63.
+      const by = 32 + ((distance - 32) % 32);
+      const shifted = b << BigInt(distance - by);
+      a -= (a / shifted) * shifted;
+      this.status |= C2;
+    }
+    const { precision } = context;
+    context.precision = 64;
+    const r =
+      a === 0n ? { sign: x.sign, exponent: 0, significand: 0n } : context.round(sign, a, least, false);
+    context.precision = precision;
+    this.set(0, r);
+  }
+
+  /** With the accuracy of double precision. */
+  private transcendental(n: number, x: Float80, y: Float80): void {
+    const a = toNumber(x);
+    const b = toNumber(y);
+    const nan = context.nans(x, y);
+    const put = (value: number, exact = false): Float80 => {
+      const view = new DataView(new ArrayBuffer(8));
+      view.setFloat64(0, value);
+      const flags = context.flags;
+      const result = context.fromBits(view.getBigUint64(0), 52);
+      context.flags = flags | (exact || value === 0 || !Number.isFinite(value) ? 0 : FpuFlag.PE);
+      return result;
+    };
+    const one: Float80 = { sign: 0, exponent: 16383, significand: 1n << 63n };
+    const inRange = x.exponent < 16383 + 63;
+    const trigonometric = n === 2 || n === 11 || n === 14 || n === 15;
+    if (trigonometric) {
+      if (nan === undefined && !isInfinite(x) && !inRange) {
+        this.status |= C2;
+        return;
+      }
+      this.status &= ~C2;
+    }
+    const value = nan ?? (trigonometric && isInfinite(x) ? context.invalid() : undefined);
+    switch (n) {
+      case 0:
+        this.result(value ?? (isZero(x) ? x : put(Math.expm1(a * Math.LN2))));
+        return;
+      case 1:
+      case 9: {
+        let result = value;
+        if (result === undefined) {
+          if (n === 1 && a < 0) result = context.invalid();
+          else if (n === 1 && a === 0 && b === 0) result = context.invalid();
+          else if (n === 1 && a === 0) {
+            context.flags |= ZE;
+            result = put(b > 0 ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY);
+          } else {
+            const product = b * (n === 1 ? Math.log2(a) : Math.log1p(a) / Math.LN2);
+            result = Number.isNaN(product) ? context.invalid() : put(product);
+          }
+        }
+        if (this.collect()) return;
+        this.set(1, result);
+        this.pop();
+        return;
+      }
+      case 3:
+        if (value === undefined) {
+          const angle = put(Math.atan2(b, a));
+          if (this.collect()) return;
+          this.set(1, angle);
+        } else {
+          if (this.collect()) return;
+          this.set(1, value);
+        }
+        this.pop();
+        return;
+      case 2: {
+        const result = value ?? (isZero(x) ? x : put(Math.tan(a)));
+        if (this.collect()) return;
+        this.set(0, result);
+        this.push(value ?? one);
+        return;
+      }
+      case 11: {
+        const sine = value ?? (isZero(x) ? x : put(Math.sin(a)));
+        const cosine = value ?? (isZero(x) ? one : put(Math.cos(a)));
+        if (this.collect()) return;
+        this.set(0, sine);
+        this.push(cosine);
+        return;
+      }
+      case 14:
+        this.result(value ?? (isZero(x) ? x : put(Math.sin(a))));
+        return;
+      default:
+        this.result(value ?? (isZero(x) ? one : put(Math.cos(a))));
+    }
+  }
+}
+
+/** Where values lie on their way to memory. */
+const SCRATCH = 0x1d00;
+
+/** The helper of all x87 instructions. @param argument - see isa/x87.ts */
+export function x87(cpu: CpuContext, argument: number, record: number): void {
+  const { memory } = cpu;
+  if (memory.get(State.fpuTrap) & 1) raise(Vector.NM);
+  const fpu = new Fpu(cpu);
+  const opcode = argument & 7;
+  const reg = (argument >> 3) & 7;
+  if (argument & X87Form.register) fpu.registerForm(opcode, reg, memory.get(record + Op.reg0));
+  else fpu.memoryForm(opcode, reg, argument >> 8);
+}
+
+/** FWAIT. */
+export function fwait(cpu: CpuContext): void {
+  const { memory } = cpu;
+  const cr0 = memory.get(State.cr0);
+  if ((cr0 & (CR0.TS | CR0.MP)) === (CR0.TS | CR0.MP)) raise(Vector.NM);
+  new Fpu(cpu).wait();
+}

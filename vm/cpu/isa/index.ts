@@ -1,0 +1,7 @@
+/** All instructions: importing this fills the table. */
+import './integer.ts';
+import './control.ts';
+import './x87.ts';
+import './sse.ts';
+
+export { ENTRIES, type Entry } from './table.ts';

@@ -1,0 +1,720 @@
+/**
+ * Lowers templates to compiled regions: general registers and flags are locals, operands are constants, the
+ * TLB is looked into on the spot.
+ */
+
+import { slotAddress } from '../code-cache.ts';
+import { type Instruction, RIP_BASE } from '../decode.ts';
+import type { Form } from '../forms.ts';
+import { Expr, FlagKind, type Node, type Statement } from '../ir/node.ts';
+import {
+  ModeBit,
+  Seg,
+  State,
+  TLB,
+  TLB_ADDEND,
+  TLB_ENTRIES,
+  TLB_ENTRY_SHIFT,
+  TLB_READ_TAG,
+  TLB_WRITE_TAG,
+} from '../layout.ts';
+import type { Code } from '../lower/code.ts';
+import { conditionFunction, gprAddress } from '../lower/interp.ts';
+import { type FunctionIndices, Lowering, loadOpcode, storeOpcode } from '../lower/lowering.ts';
+import { Convert, I32, I64, type ValueType, Wasm } from '../wasm/opcodes.ts';
+
+/** Registers and flags that a region's code has in locals. */
+export interface RegionLocals {
+  /** Local of each general register that the region uses, or −1. */
+  readonly gpr: readonly number[];
+  /** Registers that it changes, as bits. */
+  readonly dirty: number;
+  readonly usesFlags: boolean;
+  readonly ccRes: number;
+  readonly ccAux: number;
+  readonly ccShift: number;
+  readonly budget: number;
+  /** 1 while a helper has the state in memory. */
+  readonly inHelper: number;
+}
+
+/** What is known at compile time of the flags. */
+interface KnownFlags {
+  readonly kind: number;
+  readonly size: number;
+}
+
+export class RegionLowering extends Lowering {
+  private readonly locals: RegionLocals;
+  private readonly mode: number;
+  private instruction!: Instruction;
+  private form!: Form;
+  private place = 0;
+  private recordAddress = 0;
+  /** Whether something looks at the flags that the current instruction makes. */
+  private flagsLive = true;
+  private known: KnownFlags | undefined;
+  /** Operands of the comparison that made the flags. */
+  private readonly compared: { x32: number; y32: number; x64: number; y64: number };
+  /** Locals for temporaries, by type; reused from instruction to instruction. */
+  private readonly pools: Record<ValueType, { locals: number[]; used: number }> = {
+    i32: { locals: [], used: 0 },
+    i64: { locals: [], used: 0 },
+    f32: { locals: [], used: 0 },
+    f64: { locals: [], used: 0 },
+    v128: { locals: [], used: 0 },
+  };
+  private readonly entry: number;
+
+  constructor(code: Code, functions: FunctionIndices, mode: number, locals: RegionLocals) {
+    super(code, functions);
+    this.mode = mode;
+    this.locals = locals;
+    this.compared = {
+      x32: code.local('i32'),
+      y32: code.local('i32'),
+      x64: code.local('i64'),
+      y64: code.local('i64'),
+    };
+    this.entry = code.local('i32');
+  }
+
+  /** Nothing is known of the flags: a block begins. */
+  beginBlock(): void {
+    this.known = undefined;
+  }
+
+  /** Emits an instruction, without what its terminator does. */
+  instructionAt(
+    instruction: Instruction,
+    form: Form,
+    place: number,
+    record: number,
+    flagsLive: boolean,
+  ): void {
+    this.instruction = instruction;
+    this.form = form;
+    this.place = place;
+    this.recordAddress = record;
+    this.flagsLive = flagsLive;
+    for (const pool of Object.values(this.pools)) pool.used = 0;
+    this.statements(form.template);
+  }
+
+  /** Pushes the value of the terminator of the instruction that was emitted last. */
+  terminatorValue(): void {
+    this.value(this.form.template.value!);
+  }
+
+  protected override tempLocal(type: ValueType): number {
+    const pool = this.pools[type];
+    const local = pool.locals[pool.used] ?? this.code.local(type);
+    pool.locals[pool.used++] = local;
+    return local;
+  }
+
+  protected record(): void {
+    this.code.i32(this.recordAddress);
+  }
+
+  // Registers
+
+  protected getGpr(register: number, size: number): void {
+    const { code } = this;
+    const high = register >= 16;
+    code.get(this.locals.gpr[high ? register - 16 : register]!);
+    if (size === 64) return;
+    code.op(Convert.i32_wrap_i64);
+    if (high) {
+      code.i32(8);
+      code.op(I32.shr_u);
+    }
+    if (size < 32) {
+      code.i32(size === 8 ? 0xff : 0xffff);
+      code.op(I32.and);
+    }
+  }
+
+  protected setGpr(register: number, size: number, value: () => void): void {
+    const { code } = this;
+    const high = register >= 16;
+    const local = this.locals.gpr[high ? register - 16 : register]!;
+    if (size === 64) value();
+    else if (size === 32) {
+      value();
+      code.op(Convert.i64_extend_i32_u);
+    } else {
+      const mask = size === 8 ? 0xff : 0xffff;
+      code.get(local);
+      code.i64(high ? ~0xff00 : ~mask);
+      code.op(I64.and);
+      value();
+      code.i32(mask);
+      code.op(I32.and);
+      if (high) {
+        code.i32(8);
+        code.op(I32.shl);
+      }
+      code.op(Convert.i64_extend_i32_u);
+      code.op(I64.or);
+    }
+    code.set(local);
+  }
+
+  protected getOperand(index: number, size: number): void {
+    this.getGpr(this.instruction.registers[index]!, size);
+  }
+
+  protected setOperand(index: number, size: number, value: () => void): void {
+    this.setGpr(this.instruction.registers[index]!, size, value);
+  }
+
+  private slot(index: number): number {
+    return slotAddress(this.form.slots[index]!, this.instruction.registers[index]!);
+  }
+
+  protected operandAddress(index: number): void {
+    this.code.i32(this.slot(index));
+  }
+
+  protected getVector(index: number): void {
+    this.code.load(Wasm.v128_load, this.slot(index));
+  }
+
+  protected setVector(index: number, value: () => void): void {
+    this.code.i32(0);
+    value();
+    this.code.memory(Wasm.v128_store, this.slot(index));
+  }
+
+  // Constants
+
+  protected immediate(type: ValueType): void {
+    const { immediateLow, immediateHigh } = this.instruction;
+    if (type === 'i64') this.code.i64(immediateLow, immediateHigh);
+    else this.code.i32(immediateLow);
+  }
+
+  protected override constant(n: Node): number | undefined {
+    switch (n.op) {
+      case Expr.const:
+        return n.type === 'i32' || n.h === n.k >> 31 ? n.k : undefined;
+      case Expr.immediate:
+        return n.type === 'i32' || this.instruction.immediateHigh === this.instruction.immediateLow >> 31
+          ? this.instruction.immediateLow
+          : undefined;
+      case Expr.temp:
+        return this.constants.get(n.k);
+      case I32.and:
+      case I64.and:
+        return this.fold(n, (a, b) => a & b);
+      case I32.ne:
+      case I64.ne:
+        return this.fold(n, (a, b) => (a !== b ? 1 : 0));
+      case I32.eq:
+      case I64.eq:
+        return this.fold(n, (a, b) => (a === b ? 1 : 0));
+      case Convert.i64_extend_i32_u: {
+        const value = this.constant(n.a!);
+        return value !== undefined && value >= 0 ? value : undefined;
+      }
+      case Convert.i32_wrap_i64:
+        return this.constant(n.a!);
+      case I32.eqz:
+      case I64.eqz: {
+        const value = this.constant(n.a!);
+        return value === undefined ? undefined : value === 0 ? 1 : 0;
+      }
+      default:
+        return undefined;
+    }
+  }
+
+  /** Temporaries whose value is known. */
+  private readonly constants = new Map<number, number>();
+
+  private fold(n: Node, compute: (a: number, b: number) => number): number | undefined {
+    const a = this.constant(n.a!);
+    const b = this.constant(n.b!);
+    return a === undefined || b === undefined ? undefined : compute(a, b);
+  }
+
+  protected nextRip(): void {
+    this.ripOf(this.place + this.instruction.length);
+    this.maskRip();
+  }
+
+  /** Cuts the RIP on the stack to the code size. */
+  maskRip(): void {
+    if ((this.mode & ModeBit.codeSize) === 2) return;
+    this.code.load(Wasm.i64_load, State.ripMask);
+    this.code.op(I64.and);
+  }
+
+  /** Pushes the RIP of an offset in the page. */
+  ripAt(offset: number): void {
+    this.ripOf(offset);
+    this.maskRip();
+  }
+
+  protected target(): void {
+    throw new Error('targets are links');
+  }
+
+  // Addresses
+
+  protected effectiveAddress(type: ValueType, size: number): void {
+    const { code, instruction } = this;
+    const { base, index, scale, displacementLow, displacementHigh } = instruction;
+    if (base === RIP_BASE) {
+      this.ripOf(instruction.displacementLow + this.place + instruction.length);
+      if (size === 32) {
+        code.i64(-1, 0);
+        code.op(I64.and);
+      }
+      return;
+    }
+    const wide = type === 'i64';
+    const register = (n: number): void => {
+      code.get(this.locals.gpr[n]!);
+      if (!wide) code.op(Convert.i32_wrap_i64);
+    };
+    const add = wide ? I64.add : I32.add;
+    let any = false;
+    if (index >= 0) {
+      register(index);
+      if (scale > 0) {
+        if (wide) code.i64(scale);
+        else code.i32(scale);
+        code.op(wide ? I64.shl : I32.shl);
+      }
+      any = true;
+    }
+    if (base >= 0) {
+      register(base);
+      if (any) code.op(add);
+      any = true;
+    }
+    if (!any || displacementLow !== 0 || displacementHigh !== 0) {
+      if (wide) code.i64(displacementLow, displacementHigh);
+      else code.i32(displacementLow);
+      if (any) code.op(add);
+    }
+    if (size === 16) {
+      code.i32(0xffff);
+      code.op(I32.and);
+    } else if (size === 32 && wide) {
+      code.i64(-1, 0);
+      code.op(I64.and);
+    }
+  }
+
+  protected segmented(n: Node): void {
+    const { code, instruction } = this;
+    const segment = n.k >= 0 ? n.k : instruction.segment;
+    if (this.form.mode === 'segmented') {
+      code.i32(segment);
+      this.value(n.a!);
+      code.i32(n.h);
+      this.record();
+      code.call(this.functions.segmented);
+      return;
+    }
+    this.value(n.a!);
+    if (n.k >= 0 || segment < Seg.fs) return;
+    const wide = n.type === 'i64';
+    code.load(wide ? Wasm.i64_load : Wasm.i32_load, State.segBase + 8 * segment);
+    code.op(wide ? I64.add : I32.add);
+  }
+
+  // Memory
+
+  /** A local that holds a value. */
+  private inLocal(n: Node): number {
+    if (n.op === Expr.temp) return this.temps[n.k]!;
+    const local = this.tempLocal(n.type);
+    this.value(n);
+    this.code.set(local);
+    return local;
+  }
+
+  private get tlb(): number {
+    return this.mode & ModeBit.user ? TLB.user : TLB.supervisor;
+  }
+
+  /** Pushes whether the TLB has the bytes at an address, whose entry's offset goes to a local. */
+  private hit(address: number, type: ValueType, bytes: number, tag: number): void {
+    const { code, tlb, entry } = this;
+    const wide = type === 'i64';
+    code.get(address);
+    if (wide) {
+      code.i64(12 - TLB_ENTRY_SHIFT);
+      code.op(I64.shr_u);
+      code.op(Convert.i32_wrap_i64);
+    } else {
+      code.i32(12 - TLB_ENTRY_SHIFT);
+      code.op(I32.shr_u);
+    }
+    code.i32((TLB_ENTRIES - 1) << TLB_ENTRY_SHIFT);
+    code.op(I32.and);
+    code.tee(entry);
+    // Outside IA-32e mode no tag has a high half.
+    const long = wide || (this.mode & ModeBit.longActive) !== 0;
+    code.memory(long ? Wasm.i64_load : Wasm.i32_load, tlb + tag);
+    code.get(address);
+    if (wide) {
+      if (bytes > 1) {
+        code.i64(bytes - 1);
+        code.op(I64.add);
+      }
+      code.i64(-4096);
+      code.op(I64.and);
+      code.op(I64.eq);
+      return;
+    }
+    if (bytes > 1) {
+      code.i32(bytes - 1);
+      code.op(I32.add);
+    }
+    code.i32(-4096);
+    code.op(I32.and);
+    if (long) {
+      code.op(Convert.i64_extend_i32_u);
+      code.op(I64.eq);
+    } else code.op(I32.eq);
+  }
+
+  private host(address: number, type: ValueType): void {
+    const { code } = this;
+    code.get(address);
+    if (type === 'i64') code.op(Convert.i32_wrap_i64);
+    code.get(this.entry);
+    code.memory(Wasm.i32_load, this.tlb + TLB_ADDEND);
+    code.op(I32.add);
+  }
+
+  private address64(address: number, type: ValueType): void {
+    this.code.get(address);
+    if (type === 'i32') this.code.op(Convert.i64_extend_i32_u);
+  }
+
+  protected load(n: Node): void {
+    const { code } = this;
+    const { type } = n.a!;
+    const address = this.inLocal(n.a!);
+    this.hit(address, type, n.k, TLB_READ_TAG);
+    code.if('i32');
+    this.host(address, type);
+    code.else();
+    this.address64(address, type);
+    code.i32(n.k);
+    this.accessRecord(n.h);
+    code.call(this.functions.slowRead);
+    code.end();
+    code.memory(loadOpcode(n.k), 0);
+  }
+
+  protected probe(n: Node): void {
+    const { code } = this;
+    const { type } = n.a!;
+    const address = this.inLocal(n.a!);
+    this.hit(address, type, n.k, TLB_WRITE_TAG);
+    code.if('i32');
+    this.host(address, type);
+    code.else();
+    this.address64(address, type);
+    code.i32(n.k);
+    this.record();
+    code.call(this.functions.slowProbe);
+    code.end();
+  }
+
+  protected store(s: Statement): void {
+    const { code, functions } = this;
+    const bytes = s.k === 0 ? 16 : s.k;
+    const { type } = s.a!;
+    const valueType: ValueType = bytes === 16 ? 'v128' : bytes === 8 ? 'i64' : 'i32';
+    const address = this.inLocal(s.a!);
+    let value: number;
+    if (s.b!.op === Expr.temp && s.b!.type === valueType) value = this.temps[s.b!.k]!;
+    else {
+      value = this.tempLocal(valueType);
+      this.value(s.b!);
+      if (s.b!.type === 'i64' && valueType === 'i32') code.op(Convert.i32_wrap_i64);
+      code.set(value);
+    }
+    this.hit(address, type, bytes, TLB_WRITE_TAG);
+    code.if();
+    this.host(address, type);
+    code.get(value);
+    code.memory(storeOpcode(bytes, valueType), 0);
+    code.else();
+    this.address64(address, type);
+    code.get(value);
+    this.accessRecord(s.h);
+    code.call(functions[`slowStore${(bytes * 8) as 8 | 16 | 32 | 64 | 128}`]);
+    code.end();
+  }
+
+  // Flags
+
+  protected setFlags(s: Statement): void {
+    this.known = undefined;
+    if (!this.flagsLive) return;
+    const { code, locals } = this;
+    this.value64(s.a!);
+    code.set(locals.ccRes);
+    this.value64(s.b!);
+    code.set(locals.ccAux);
+    code.i32(64 - s.h);
+    code.set(locals.ccShift);
+    if (s.k === FlagKind.sub) {
+      const wide = s.h === 64;
+      this.value(s.c!);
+      code.set(wide ? this.compared.x64 : this.compared.x32);
+      this.value(s.d!);
+      code.set(wide ? this.compared.y64 : this.compared.y32);
+    }
+    this.known = { kind: s.k, size: s.h };
+  }
+
+  protected override beginArm(): void {
+    this.known = undefined;
+  }
+
+  protected override endArms(): void {
+    this.known = undefined;
+  }
+
+  private pushFlags(): void {
+    const { code, locals } = this;
+    code.get(locals.ccRes);
+    code.get(locals.ccAux);
+    code.get(locals.ccShift);
+  }
+
+  protected condition(cc: number): void {
+    const { code, known } = this;
+    const positive = cc & ~1;
+    if (known === undefined || !this.conditionOf(positive, known)) {
+      this.pushFlags();
+      code.call(conditionFunction(this.functions, positive));
+    }
+    if (cc & 1) code.op(I32.eqz);
+  }
+
+  /** Pushes a condition by what made the flags. @returns false when that is no help */
+  private conditionOf(cc: number, { kind, size }: KnownFlags): boolean {
+    const { code, locals } = this;
+    const wide = size === 64;
+    if (kind === FlagKind.sub) {
+      const op = COMPARISONS[cc];
+      if (op !== undefined) {
+        const isSigned = op.endsWith('_s');
+        for (const local of wide
+          ? [this.compared.x64, this.compared.y64]
+          : [this.compared.x32, this.compared.y32]) {
+          code.get(local);
+          if (!wide && size < 32) {
+            if (isSigned) {
+              code.i32(32 - size);
+              code.op(I32.shl);
+            } else {
+              code.i32(size === 8 ? 0xff : 0xffff);
+              code.op(I32.and);
+            }
+          }
+        }
+        code.op((wide ? I64 : I32)[op]);
+        return true;
+      }
+    }
+    const result = (): void => {
+      code.get(locals.ccRes);
+      if (wide) return;
+      code.op(Convert.i32_wrap_i64);
+      if (size < 32) {
+        code.i32(32 - size);
+        code.op(I32.shl);
+      }
+    };
+    const zero = (): void => {
+      if (wide) code.i64(0);
+      else code.i32(0);
+    };
+    const op = wide ? I64 : I32;
+    if (kind === FlagKind.logic && (cc === 0 || cc === 2)) {
+      code.i32(0);
+      return true;
+    }
+    switch (cc) {
+      case 4:
+        result();
+        code.op(op.eqz);
+        return true;
+      case 8:
+        result();
+        zero();
+        code.op(op.lt_s);
+        return true;
+      case 6:
+        if (kind !== FlagKind.logic) return false;
+        result();
+        code.op(op.eqz);
+        return true;
+      case 12:
+        if (kind !== FlagKind.logic) return false;
+        result();
+        zero();
+        code.op(op.lt_s);
+        return true;
+      case 14:
+        if (kind !== FlagKind.logic) return false;
+        result();
+        zero();
+        code.op(op.le_s);
+        return true;
+      case 2:
+        // The carry out of the top bit.
+        code.get(locals.ccAux);
+        code.i64(size - 1);
+        code.op(I64.shr_u);
+        code.op(Convert.i32_wrap_i64);
+        code.i32(1);
+        code.op(I32.and);
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  protected flagBits(): void {
+    this.pushFlags();
+    this.code.call(this.functions.flagBits);
+  }
+
+  protected setFlagBits(s: Statement): void {
+    this.known = undefined;
+    if (!this.flagsLive) return;
+    const { code, locals } = this;
+    this.value64(s.a!);
+    code.set(locals.ccAux);
+    code.i32(64);
+    code.set(locals.ccShift);
+  }
+
+  protected setCarry(s: Statement): void {
+    const { code, locals, known } = this;
+    if (!this.flagsLive) {
+      this.known = undefined;
+      return;
+    }
+    if (known !== undefined && s.b !== undefined) {
+      // CF is the top bit, OF the difference of the two highest.
+      this.value(s.a!);
+      code.i32(1);
+      code.op(I32.shl);
+      this.value(s.a!);
+      this.value(s.b);
+      code.op(I32.xor);
+      code.op(I32.or);
+      code.op(Convert.i64_extend_i32_u);
+      code.i64(known.size - 2);
+      code.op(I64.shl);
+      code.get(locals.ccAux);
+      code.i64(8);
+      code.op(I64.and);
+      code.op(I64.or);
+    } else {
+      code.get(locals.ccAux);
+      code.get(locals.ccShift);
+      this.value(s.a!);
+      if (s.b === undefined) code.call(this.functions.withCarry);
+      else {
+        this.value(s.b);
+        code.call(this.functions.withCarryOverflow);
+      }
+    }
+    code.set(locals.ccAux);
+    if (known !== undefined) this.known = { kind: FlagKind.other, size: known.size };
+  }
+
+  // State in memory
+
+  /** Loads what the region has in locals. */
+  loadState(): void {
+    const { code, locals } = this;
+    locals.gpr.forEach((local, register) => {
+      if (local < 0) return;
+      code.load(Wasm.i64_load, gprAddress(register));
+      code.set(local);
+    });
+    if (locals.usesFlags) {
+      code.load(Wasm.i64_load, State.ccRes);
+      code.set(locals.ccRes);
+      code.load(Wasm.i64_load, State.ccAux);
+      code.set(locals.ccAux);
+      code.load(Wasm.i32_load, State.ccShift);
+      code.set(locals.ccShift);
+    }
+    code.load(Wasm.i32_load, State.budget);
+    code.set(locals.budget);
+  }
+
+  /** Stores what it has changed. */
+  storeState(): void {
+    const { code, locals } = this;
+    locals.gpr.forEach((local, register) => {
+      if (local < 0 || !(locals.dirty & (1 << register))) return;
+      code.i32(0);
+      code.get(local);
+      code.memory(Wasm.i64_store, gprAddress(register));
+    });
+    if (locals.usesFlags) {
+      code.i32(0);
+      code.get(locals.ccRes);
+      code.memory(Wasm.i64_store, State.ccRes);
+      code.i32(0);
+      code.get(locals.ccAux);
+      code.memory(Wasm.i64_store, State.ccAux);
+      code.i32(0);
+      code.get(locals.ccShift);
+      code.memory(Wasm.i32_store, State.ccShift);
+    }
+    code.i32(0);
+    code.get(locals.budget);
+    code.memory(Wasm.i32_store, State.budget);
+  }
+
+  protected helper(s: Statement): void {
+    const { code, locals } = this;
+    this.storeState();
+    code.i32(1);
+    code.set(locals.inHelper);
+    code.i32(s.k);
+    code.i32(s.h);
+    this.record();
+    code.call(this.functions.helper);
+    code.i32(0);
+    code.set(locals.inHelper);
+    this.loadState();
+    this.known = undefined;
+  }
+
+  protected raise(s: Statement): void {
+    const { code } = this;
+    code.i32(s.k);
+    code.i32(s.h);
+    this.record();
+    code.call(this.functions.raise);
+  }
+}
+
+/** Conditions of a comparison, by condition code. */
+const COMPARISONS: Readonly<Record<number, 'lt_u' | 'eq' | 'le_u' | 'lt_s' | 'le_s'>> = {
+  2: 'lt_u',
+  4: 'eq',
+  6: 'le_u',
+  12: 'lt_s',
+  14: 'le_s',
+};

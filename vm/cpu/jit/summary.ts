@@ -1,0 +1,125 @@
+/**
+ * What a form does to registers and flags, gathered from its template once: a region loads and stores only
+ * the registers that its instructions name.
+ */
+import type { Form } from '../forms.ts';
+import { Expr, type Node, type Statement, Stmt, Terminator } from '../ir/node.ts';
+
+export interface Summary {
+  /** Registers that the form names itself, as bits. */
+  readonly reads: number;
+  readonly writes: number;
+  /** Operand slots that are written, as bits. */
+  readonly slotWrites: number;
+  /** Whether it looks at the arithmetic flags, or changes some and leaves others. */
+  readonly readsFlags: boolean;
+  readonly writesFlags: boolean;
+  /** Whether it always writes all of them. */
+  readonly setsAllFlags: boolean;
+  /** Whether it can end in the middle. */
+  readonly mayFault: boolean;
+  readonly hasHelper: boolean;
+}
+
+const cache = new WeakMap<Form, Summary>();
+
+export function summaryOf(form: Form): Summary {
+  let summary = cache.get(form);
+  if (summary === undefined) {
+    summary = new Gatherer().gather(form);
+    cache.set(form, summary);
+  }
+  return summary;
+}
+
+function registerBit(register: number): number {
+  return 1 << (register < 16 ? register : register - 16);
+}
+
+class Gatherer {
+  private reads = 0;
+  private writes = 0;
+  private slotWrites = 0;
+  private readsFlags = false;
+  private writesFlags = false;
+  private setsAllFlags = false;
+  private mayFault = false;
+  private hasHelper = false;
+
+  gather(form: Form): Summary {
+    const { template } = form;
+    this.list(template.statements, true);
+    if (template.value !== undefined) this.node(template.value);
+    if (template.terminator !== Terminator.none) this.mayFault = true;
+    const { reads, writes, slotWrites, readsFlags, writesFlags, setsAllFlags, mayFault, hasHelper } = this;
+    return { reads, writes, slotWrites, readsFlags, writesFlags, setsAllFlags, mayFault, hasHelper };
+  }
+
+  private list(statements: readonly Statement[], always: boolean): void {
+    for (const s of statements) {
+      for (const n of [s.a, s.b, s.c, s.d]) if (n !== undefined) this.node(n);
+      switch (s.op) {
+        case Stmt.setGpr:
+          // Parts of a register leave the rest.
+          if (s.h < 32) this.reads |= registerBit(s.k);
+          this.writes |= registerBit(s.k);
+          break;
+        case Stmt.setOperand:
+          this.slotWrites |= 1 << s.k;
+          break;
+        case Stmt.setFlags:
+        case Stmt.setFlagBits:
+          this.writesFlags = true;
+          if (always) this.setsAllFlags = true;
+          else this.readsFlags = true;
+          break;
+        case Stmt.setCarry:
+          this.writesFlags = true;
+          this.readsFlags = true;
+          break;
+        case Stmt.if:
+          this.list(s.whenTrue!, false);
+          this.list(s.otherwise!, false);
+          break;
+        case Stmt.helper:
+          this.hasHelper = true;
+          this.mayFault = true;
+          this.readsFlags = true;
+          break;
+        case Stmt.store:
+        case Stmt.storeVector:
+        case Stmt.rawStore:
+        case Stmt.raise:
+          this.mayFault = true;
+          break;
+        default:
+          break;
+      }
+    }
+  }
+
+  private node(n: Node): void {
+    switch (n.op) {
+      case Expr.gpr:
+        this.reads |= registerBit(n.k);
+        break;
+      case Expr.condition:
+      case Expr.arithmeticFlags:
+        this.readsFlags = true;
+        break;
+      case Expr.load:
+      case Expr.probe:
+      case Expr.segmented:
+        this.mayFault = true;
+        break;
+      case Expr.call:
+        for (const argument of n.list as readonly Node[]) this.node(argument);
+        break;
+      default:
+        break;
+    }
+    if (n.a !== undefined) this.node(n.a);
+    if (n.b !== undefined) this.node(n.b);
+    if (n.c !== undefined) this.node(n.c);
+  }
+}

@@ -1,0 +1,587 @@
+/**
+ * The base module: memory access through the TLB, flags, dispatch by the jump cache, and the interpreter's
+ * handlers for all that isn't an instruction. Compiled regions import what it exports.
+ */
+import {
+  JUMP_CACHE,
+  JUMP_CACHE_ENTRIES,
+  Op,
+  RAM_START,
+  Seg,
+  State,
+  TLB_ADDEND,
+  TLB_ENTRIES,
+  TLB_ENTRY_SHIFT,
+  TLB_READ_TAG,
+  TLB_WRITE_TAG,
+} from '../layout.ts';
+import { functionBody, ModuleBuilder } from '../wasm/module.ts';
+import { Convert, I32, I64, type ValueType, Wasm } from '../wasm/opcodes.ts';
+import { BASE_FUNCTIONS, type BaseFunction, HANDLER, HOST_FUNCTIONS, type HostFunction } from './base.ts';
+import { defineSimd } from './base-simd.ts';
+import { Code } from './code.ts';
+import { type FunctionIndices, loadOpcode, storeOpcode } from './lowering.ts';
+
+/** Handlers that belong to no instruction, by their index in the function table. */
+export const Handler = {
+  /** A block that hasn't been decoded. */
+  undecoded: 1,
+  /** A block's head: counts. */
+  head: 2,
+  /** Goes to another head. */
+  link: 3,
+  /** Leaves the page: the immediate is the target's distance from ripBase. */
+  cross: 4,
+  /** The code is no longer what was decoded. */
+  stale: 5,
+  /** Ends a single step. */
+  stop: 6,
+  /** Raises #UD, or what else its record says. */
+  undefined: 7,
+} as const;
+/** First index of instructions' handlers. */
+export const FIRST_HANDLER = 16;
+
+/** Adds imports of memory and table, the same for all modules. */
+export function importMachine(module: ModuleBuilder): void {
+  module.importMemory('memory', RAM_START / 65536);
+  module.importTable('table');
+}
+
+/** Imports everything of base and host: what compiled regions are made against. */
+export function importFunctions(module: ModuleBuilder): FunctionIndices {
+  const indices: Partial<Record<BaseFunction | HostFunction, number>> = {};
+  for (const [name, signature] of Object.entries({ ...HOST_FUNCTIONS, ...BASE_FUNCTIONS })) {
+    indices[name as BaseFunction] = module.importFunction(name, signature);
+  }
+  return indices as FunctionIndices;
+}
+
+/** Begins the base module with its own functions; handlers of instructions are then added to it. */
+export function beginBaseModule(): {
+  module: ModuleBuilder;
+  functions: FunctionIndices;
+  handlerType: number;
+} {
+  const module = new ModuleBuilder();
+  const handlerType = module.type(HANDLER);
+  importMachine(module);
+  const indices: Partial<Record<BaseFunction | HostFunction, number>> = {};
+  for (const [name, signature] of Object.entries(HOST_FUNCTIONS)) {
+    indices[name as HostFunction] = module.importFunction(name, signature);
+  }
+  for (const [name, signature] of Object.entries(BASE_FUNCTIONS)) {
+    const index = module.declare(signature);
+    indices[name as BaseFunction] = index;
+    module.exportFunction(name, index);
+  }
+  const functions = indices as FunctionIndices;
+  const define = (name: BaseFunction, emit: (code: Code) => void): void => {
+    const code = new Code(BASE_FUNCTIONS[name].params.length);
+    emit(code);
+    module.define(functions[name], functionBody(code.locals, code.bytes.view()));
+  };
+  defineMemory(define, functions);
+  defineFlags(define);
+  defineSimd(define, functions);
+  define('dispatch', (code) => emitDispatch(code, functions.lookup, handlerType, () => code.get(0)));
+  define('enter', (code) => {
+    code.load(Wasm.i64_load, State.rip);
+    code.returnCall(functions.dispatch);
+  });
+  const handlers: [number, (code: Code) => void][] = [
+    [
+      Handler.undecoded,
+      (code) => {
+        code.get(0);
+        code.call(functions.decode);
+        code.tee(0);
+        goTo(code, handlerType);
+      },
+    ],
+    [Handler.head, (code) => emitHead(code, functions, handlerType)],
+    [
+      Handler.link,
+      (code) => {
+        code.get(0);
+        code.memory(Wasm.i32_load, Op.taken);
+        code.tee(0);
+        goTo(code, handlerType);
+      },
+    ],
+    [
+      Handler.cross,
+      (code) => {
+        code.load(Wasm.i64_load, State.ripBase);
+        code.get(0);
+        code.memory(Wasm.i64_load, Op.immediate);
+        code.op(I64.add);
+        code.load(Wasm.i64_load, State.ripMask);
+        code.op(I64.and);
+        code.returnCall(functions.dispatch);
+      },
+    ],
+    [
+      Handler.stale,
+      (code) => {
+        // What has been counted of the block and isn't done is given back.
+        code.i32(0);
+        code.load(Wasm.i32_load, State.budget);
+        code.get(0);
+        code.memory(Wasm.i32_load16_u, Op.place + 2);
+        code.op(I32.add);
+        code.memory(Wasm.i32_store, State.budget);
+        placeRip(code);
+        code.returnCall(functions.dispatch);
+      },
+    ],
+    [
+      Handler.stop,
+      (code) => {
+        code.i32(0);
+        placeRip(code);
+        code.memory(Wasm.i64_store, State.rip);
+      },
+    ],
+    [
+      Handler.undefined,
+      (code) => {
+        code.get(0);
+        code.memory(Wasm.i32_load, Op.reg0);
+        code.get(0);
+        code.memory(Wasm.i32_load, Op.reg1);
+        code.get(0);
+        code.call(functions.raise);
+      },
+    ],
+  ];
+  for (const [slot, emit] of handlers) {
+    const code = new Code(1);
+    emit(code);
+    const index = module.addFunction(HANDLER, functionBody(code.locals, code.bytes.view()));
+    module.addElements(slot, [index]);
+  }
+  return { module, functions, handlerType };
+}
+
+/** Pushes RIP of the record in local 0. */
+function placeRip(code: Code): void {
+  code.load(Wasm.i64_load, State.ripBase);
+  code.get(0);
+  code.memory(0x33 /* i64.load16_u */, Op.place);
+  code.op(I64.add);
+  code.load(Wasm.i64_load, State.ripMask);
+  code.op(I64.and);
+}
+
+/** Tail-calls the handler of the record on the stack, which is in local 0 too. */
+function goTo(code: Code, handlerType: number): void {
+  code.get(0);
+  code.memory(Wasm.i32_load, Op.handler);
+  code.returnCallIndirect(handlerType);
+}
+
+/** Executions of a block after which it is worth compiling. */
+export const HOT_COUNT = 1000;
+
+function emitHead(code: Code, functions: FunctionIndices, handlerType: number): void {
+  const budget = code.local('i32');
+  const count = code.local('i32');
+  code.load(Wasm.i32_load, State.budget);
+  code.tee(budget);
+  code.i32(0);
+  code.op(I32.le_s);
+  code.if();
+  code.i32(0);
+  placeRip(code);
+  code.memory(Wasm.i64_store, State.rip);
+  code.bytes.u8(Wasm.return);
+  code.end();
+  code.i32(0);
+  code.get(budget);
+  code.get(0);
+  code.memory(Wasm.i32_load, Op.instructions);
+  code.op(I32.sub);
+  code.memory(Wasm.i32_store, State.budget);
+  code.get(0);
+  code.get(0);
+  code.memory(Wasm.i32_load, Op.count);
+  code.i32(1);
+  code.op(I32.add);
+  code.tee(count);
+  code.memory(Wasm.i32_store, Op.count);
+  code.get(count);
+  code.i32(HOT_COUNT);
+  code.op(I32.eq);
+  code.if();
+  code.get(0);
+  code.call(functions.hot);
+  code.end();
+  code.get(0);
+  code.memory(Wasm.i32_load, Op.taken);
+  code.tee(0);
+  goTo(code, handlerType);
+}
+
+/**
+ * Goes to a RIP by the jump cache. Inlined at the end of regions.
+ * @param pushRip - pushes it, twice over if need be, so it must be a local
+ */
+export function emitDispatch(code: Code, lookup: number, handlerType: number, pushRip: () => void): void {
+  const linear = code.local('i64');
+  const entry = code.local('i32');
+  const head = code.local('i32');
+  pushRip();
+  code.load(Wasm.i64_load, State.segBase + 8 * Seg.cs);
+  code.op(I64.add);
+  code.load(Wasm.i64_load, State.linearMask);
+  code.op(I64.and);
+  code.tee(linear);
+  code.get(linear);
+  code.i64(12);
+  code.op(I64.shr_u);
+  code.op(I64.xor);
+  code.op(Convert.i32_wrap_i64);
+  code.i32(JUMP_CACHE_ENTRIES - 1);
+  code.op(I32.and);
+  code.i32(4);
+  code.op(I32.shl);
+  code.tee(entry);
+  code.memory(Wasm.i64_load, JUMP_CACHE);
+  code.get(linear);
+  code.load(Wasm.i64_load, State.modeTag);
+  code.op(I64.add);
+  code.op(I64.eq);
+  code.if('i32');
+  code.i32(0);
+  pushRip();
+  code.get(linear);
+  code.i64(0xfff);
+  code.op(I64.and);
+  code.op(I64.sub);
+  code.memory(Wasm.i64_store, State.ripBase);
+  code.get(entry);
+  code.memory(Wasm.i32_load, JUMP_CACHE + 8);
+  code.else();
+  code.i32(0);
+  pushRip();
+  code.memory(Wasm.i64_store, State.rip);
+  code.call(lookup);
+  code.end();
+  code.tee(head);
+  code.get(head);
+  code.memory(Wasm.i32_load, Op.handler);
+  code.returnCallIndirect(handlerType);
+}
+
+/** Pushes the offset of a linear address's TLB entry. */
+function tlbEntry(code: Code): void {
+  code.get(0);
+  code.i64(12 - TLB_ENTRY_SHIFT);
+  code.op(I64.shr_u);
+  code.op(Convert.i32_wrap_i64);
+  code.i32((TLB_ENTRIES - 1) << TLB_ENTRY_SHIFT);
+  code.op(I32.and);
+  code.load(Wasm.i32_load, State.tlb);
+  code.op(I32.add);
+}
+
+/** Pushes whether the TLB has all of an access. */
+function tlbHit(code: Code, entry: number, bytes: () => void, tag: number): void {
+  tlbEntry(code);
+  code.tee(entry);
+  code.memory(Wasm.i64_load, tag);
+  code.get(0);
+  bytes();
+  code.op(I64.add);
+  code.i64(-4096);
+  code.op(I64.and);
+  code.op(I64.eq);
+}
+
+/** Pushes the host address of a linear address that the TLB has. */
+function tlbHost(code: Code, entry: number): void {
+  code.get(0);
+  code.op(Convert.i32_wrap_i64);
+  code.get(entry);
+  code.memory(Wasm.i32_load, TLB_ADDEND);
+  code.op(I32.add);
+}
+
+function defineMemory(
+  define: (name: BaseFunction, emit: (code: Code) => void) => void,
+  functions: FunctionIndices,
+): void {
+  const setFaultAddress = (code: Code): void => {
+    code.i32(0);
+    code.get(0);
+    code.memory(Wasm.i64_store, State.faultAddress);
+  };
+  for (const size of [8, 16, 32, 64, 128] as const) {
+    const bytes = size / 8;
+    const type: ValueType = size === 128 ? 'v128' : size === 64 ? 'i64' : 'i32';
+    define(`load${size}`, (code) => {
+      const entry = code.local('i32');
+      tlbHit(code, entry, () => code.i64(bytes - 1), TLB_READ_TAG);
+      code.if('i32');
+      tlbHost(code, entry);
+      code.else();
+      code.get(0);
+      code.i32(bytes);
+      code.get(1);
+      code.call(functions.slowRead);
+      code.end();
+      code.memory(loadOpcode(bytes), 0);
+    });
+    define(`store${size}`, (code) => {
+      const entry = code.local('i32');
+      tlbHit(code, entry, () => code.i64(bytes - 1), TLB_WRITE_TAG);
+      code.if();
+      tlbHost(code, entry);
+      code.get(1);
+      code.memory(storeOpcode(bytes, type), 0);
+      code.else();
+      code.get(0);
+      code.get(1);
+      code.get(2);
+      code.call(functions[`slowStore${size}`]);
+      code.end();
+    });
+    define(`slowStore${size}`, (code) => {
+      setFaultAddress(code);
+      code.i32(0);
+      code.get(1);
+      code.memory(storeOpcode(Math.max(bytes, 4), type), State.storeValue);
+      code.i32(bytes);
+      code.get(2);
+      code.call(functions.missStore);
+    });
+  }
+  define('slowRead', (code) => {
+    setFaultAddress(code);
+    code.get(1);
+    code.get(2);
+    code.call(functions.missRead);
+  });
+  define('slowProbe', (code) => {
+    setFaultAddress(code);
+    code.get(1);
+    code.get(2);
+    code.call(functions.missProbe);
+  });
+  define('probe', (code) => {
+    const entry = code.local('i32');
+    tlbHit(
+      code,
+      entry,
+      () => {
+        code.get(1);
+        code.i32(1);
+        code.op(I32.sub);
+        code.op(Convert.i64_extend_i32_u);
+      },
+      TLB_WRITE_TAG,
+    );
+    code.if('i32');
+    tlbHost(code, entry);
+    code.else();
+    code.get(0);
+    code.get(1);
+    code.get(2);
+    code.call(functions.slowProbe);
+    code.end();
+  });
+}
+
+const RESULT = 0;
+const CARRIES = 1;
+const SHIFT = 2;
+
+/** Flags from their lazy form: each pushes 0 or 1, for flags that aren't EFLAGS bits already. */
+const LAZY = {
+  carry: (code: Code, carries = CARRIES, shift = SHIFT): void => {
+    code.get(carries);
+    pushShift(code, shift);
+    code.op(I64.shl);
+    code.i64(0);
+    code.op(I64.lt_s);
+  },
+  overflow: (code: Code, carries = CARRIES, shift = SHIFT): void => {
+    code.get(carries);
+    code.get(carries);
+    code.i64(1);
+    code.op(I64.shl);
+    code.op(I64.xor);
+    pushShift(code, shift);
+    code.op(I64.shl);
+    code.i64(0);
+    code.op(I64.lt_s);
+  },
+  zero: (code: Code): void => {
+    code.get(RESULT);
+    pushShift(code, SHIFT);
+    code.op(I64.shl);
+    code.op(I64.eqz);
+  },
+  sign: (code: Code): void => {
+    code.get(RESULT);
+    pushShift(code, SHIFT);
+    code.op(I64.shl);
+    code.i64(0);
+    code.op(I64.lt_s);
+  },
+  parity: (code: Code): void => {
+    code.get(RESULT);
+    code.i64(0xff);
+    code.op(I64.and);
+    code.op(I64.popcnt);
+    code.op(Convert.i32_wrap_i64);
+    code.i32(1);
+    code.op(I32.and);
+    code.op(I32.eqz);
+  },
+  auxiliary: (code: Code): void => {
+    code.get(CARRIES);
+    code.i64(3);
+    code.op(I64.shr_u);
+    code.op(Convert.i32_wrap_i64);
+    code.i32(1);
+    code.op(I32.and);
+  },
+} as const;
+
+function pushShift(code: Code, shift: number): void {
+  code.get(shift);
+  code.op(Convert.i64_extend_i32_u);
+}
+
+/** Pushes one of the EFLAGS bits in the carries word. */
+function explicitBit(code: Code, bit: number): void {
+  code.get(CARRIES);
+  code.op(Convert.i32_wrap_i64);
+  code.i32(bit);
+  code.op(I32.shr_u);
+  code.i32(1);
+  code.op(I32.and);
+}
+
+function defineFlags(define: (name: BaseFunction, emit: (code: Code) => void) => void): void {
+  type Emit = (code: Code) => void;
+  const condition = (name: BaseFunction, explicit: Emit, lazy: Emit): void => {
+    define(name, (code) => {
+      code.get(SHIFT);
+      code.i32(64);
+      code.op(I32.eq);
+      code.if('i32');
+      explicit(code);
+      code.else();
+      lazy(code);
+      code.end();
+    });
+  };
+  const bit =
+    (n: number): Emit =>
+    (code) =>
+      explicitBit(code, n);
+  const both =
+    (x: Emit, y: Emit, op: number): Emit =>
+    (code) => {
+      x(code);
+      y(code);
+      code.op(op);
+    };
+  const { carry, overflow, zero, sign, parity, auxiliary } = LAZY;
+  condition('condition0', bit(11), (c) => overflow(c));
+  condition('condition2', bit(0), (c) => carry(c));
+  condition('condition4', bit(6), zero);
+  condition(
+    'condition6',
+    both(bit(0), bit(6), I32.or),
+    both((c) => carry(c), zero, I32.or),
+  );
+  condition('condition8', bit(7), sign);
+  condition('condition10', bit(2), parity);
+  condition(
+    'condition12',
+    both(bit(7), bit(11), I32.xor),
+    both(sign, (c) => overflow(c), I32.xor),
+  );
+  condition(
+    'condition14',
+    both(both(bit(7), bit(11), I32.xor), bit(6), I32.or),
+    both(
+      both(sign, (c) => overflow(c), I32.xor),
+      zero,
+      I32.or,
+    ),
+  );
+  condition(
+    'flagBits',
+    (code) => {
+      code.get(CARRIES);
+      code.op(Convert.i32_wrap_i64);
+      code.i32(0x8d5);
+      code.op(I32.and);
+    },
+    (code) => {
+      carry(code);
+      for (const [emit, at] of [
+        [parity, 2],
+        [auxiliary, 4],
+        [zero, 6],
+        [sign, 7],
+        [overflow, 11],
+      ] as [Emit, number][]) {
+        emit(code);
+        code.i32(at);
+        code.op(I32.shl);
+        code.op(I32.or);
+      }
+    },
+  );
+  const carries = 0;
+  const shift = 1;
+  const newCarry = 2;
+  const replace = (name: BaseFunction, overflowOf: Emit | undefined): void => {
+    define(name, (code) => {
+      code.get(shift);
+      code.i32(64);
+      code.op(I32.eq);
+      code.if('i64');
+      code.get(carries);
+      code.i64(overflowOf === undefined ? ~0x801 : ~1);
+      code.op(I64.and);
+      code.get(newCarry);
+      if (overflowOf === undefined) {
+        code.get(3);
+        code.i32(11);
+        code.op(I32.shl);
+        code.op(I32.or);
+      }
+      code.op(Convert.i64_extend_i32_u);
+      code.op(I64.or);
+      code.else();
+      // CF is the top bit, OF the difference of the two highest; AF is bit 3.
+      code.get(newCarry);
+      code.i32(1);
+      code.op(I32.shl);
+      code.get(newCarry);
+      if (overflowOf === undefined) code.get(3);
+      else overflowOf(code);
+      code.op(I32.xor);
+      code.op(I32.or);
+      code.op(Convert.i64_extend_i32_u);
+      code.i64(62);
+      pushShift(code, shift);
+      code.op(I64.sub);
+      code.op(I64.shl);
+      code.get(carries);
+      code.i64(8);
+      code.op(I64.and);
+      code.op(I64.or);
+      code.end();
+    });
+  };
+  replace('withCarry', (code) => LAZY.overflow(code, carries, shift));
+  replace('withCarryOverflow', undefined);
+}

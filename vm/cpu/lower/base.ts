@@ -1,0 +1,97 @@
+/**
+ * What handlers and compiled regions call: functions of the base module and functions of TypeScript that
+ * it imports. Both kinds of code name them alike; the base module defines or imports them, every other
+ * module imports them.
+ */
+
+import type { Signature } from '../wasm/module.ts';
+import type { ValueType } from '../wasm/opcodes.ts';
+
+function signature(params: string, result?: ValueType): Signature {
+  return {
+    params: params === '' ? [] : (params.split(' ') as ValueType[]),
+    results: result === undefined ? [] : [result],
+  };
+}
+
+/**
+ * Set in the record's address that an access hands on when it is made by the stack segment, whatever segment
+ * the instruction's memory operand has: it decides between #SS and #GP.
+ */
+export const STACK_ACCESS = 1;
+
+/** Functions in TypeScript. All may throw a guest's fault. The last parameter is the instruction's record. */
+export const HOST_FUNCTIONS = {
+  /** (bytes, record) → host address of the bytes at State.faultAddress, readable there. */
+  missRead: signature('i32 i32', 'i32'),
+  /** (bytes, record) → host address where the bytes may be read and written. */
+  missProbe: signature('i32 i32', 'i32'),
+  /** (bytes, record): stores State.storeValue at State.faultAddress. */
+  missStore: signature('i32 i32'),
+  /** (host address, bytes, record): ends a write through a probe that gave an address in the cross-page area. */
+  finishStore: signature('i32 i32 i32'),
+  /** (segment, offset, bytes and write, record) → linear address. */
+  segmented: signature('i32 i32 i32 i32', 'i32'),
+  /** (vector, error code or −1, record). */
+  raise: signature('i32 i32 i32'),
+  /** (helper, argument, record). */
+  helper: signature('i32 i32 i32'),
+  /** () → head of the block at State.rip. */
+  lookup: signature('', 'i32'),
+  /** (head) → head, decoded. */
+  decode: signature('i32', 'i32'),
+  /** (head): the block has run often. */
+  hot: signature('i32'),
+} as const satisfies Record<string, Signature>;
+export type HostFunction = keyof typeof HOST_FUNCTIONS;
+
+/** Functions that the base module defines. */
+export const BASE_FUNCTIONS = {
+  load8: signature('i64 i32', 'i32'),
+  load16: signature('i64 i32', 'i32'),
+  load32: signature('i64 i32', 'i32'),
+  load64: signature('i64 i32', 'i64'),
+  load128: signature('i64 i32', 'v128'),
+  store8: signature('i64 i32 i32'),
+  store16: signature('i64 i32 i32'),
+  store32: signature('i64 i32 i32'),
+  store64: signature('i64 i64 i32'),
+  store128: signature('i64 v128 i32'),
+  probe: signature('i64 i32 i32', 'i32'),
+  /** Slow halves of the above, for code that has looked into the TLB itself. */
+  slowRead: signature('i64 i32 i32', 'i32'),
+  slowProbe: signature('i64 i32 i32', 'i32'),
+  slowStore8: signature('i64 i32 i32'),
+  slowStore16: signature('i64 i32 i32'),
+  slowStore32: signature('i64 i32 i32'),
+  slowStore64: signature('i64 i64 i32'),
+  slowStore128: signature('i64 v128 i32'),
+  /** (result, carries, shift) → 0 or 1, for the even condition codes. */
+  condition0: signature('i64 i64 i32', 'i32'),
+  condition2: signature('i64 i64 i32', 'i32'),
+  condition4: signature('i64 i64 i32', 'i32'),
+  condition6: signature('i64 i64 i32', 'i32'),
+  condition8: signature('i64 i64 i32', 'i32'),
+  condition10: signature('i64 i64 i32', 'i32'),
+  condition12: signature('i64 i64 i32', 'i32'),
+  condition14: signature('i64 i64 i32', 'i32'),
+  /** (result, carries, shift) → EFLAGS bits. */
+  flagBits: signature('i64 i64 i32', 'i32'),
+  /** (carries, shift, carry) → carries with another CF. */
+  withCarry: signature('i64 i32 i32', 'i64'),
+  /** (carries, shift, carry, overflow) → carries with another CF and OF. */
+  withCarryOverflow: signature('i64 i32 i32 i32', 'i64'),
+  /** (operation, x, y) → whether TypeScript must do it: SSE arithmetic off the fast path. See base-simd.ts. */
+  floatSlow64: signature('i32 i64 i64', 'i32'),
+  floatSlow32: signature('i32 i32 i32', 'i32'),
+  floatSlowPacked64: signature('i32 v128 v128', 'i32'),
+  floatSlowPacked32: signature('i32 v128 v128', 'i32'),
+  /** (RIP): goes there. */
+  dispatch: signature('i64'),
+  /** Goes to State.rip: how TypeScript enters guest code. */
+  enter: signature(''),
+} as const satisfies Record<string, Signature>;
+export type BaseFunction = keyof typeof BASE_FUNCTIONS;
+
+/** Every handler and region: gets its record. */
+export const HANDLER: Signature = { params: ['i32'], results: [] };

@@ -1,0 +1,125 @@
+/**
+ * Writes WebAssembly instructions of one function body.
+ */
+import { Bytes } from '../wasm/bytes.ts';
+import type { ValueType } from '../wasm/opcodes.ts';
+import { Wasm } from '../wasm/opcodes.ts';
+
+/** log2 of the alignment that is promised: none, since guests access memory at any address. */
+const UNALIGNED = 0;
+
+export class Code {
+  readonly bytes = new Bytes(512);
+  /** Types of the locals beyond the parameters. */
+  readonly locals: ValueType[] = [];
+  private readonly parameters: number;
+
+  constructor(parameters: number) {
+    this.parameters = parameters;
+  }
+
+  /** A new local. @returns its index */
+  local(type: ValueType): number {
+    return this.parameters + this.locals.push(type) - 1;
+  }
+
+  op(code: number): void {
+    if (code < 0x100) {
+      this.bytes.u8(code);
+      return;
+    }
+    this.bytes.u8(code >>> 8);
+    this.bytes.u32(code & 0xff);
+  }
+
+  get(local: number): void {
+    this.bytes.u8(Wasm.local_get);
+    this.bytes.u32(local);
+  }
+
+  set(local: number): void {
+    this.bytes.u8(Wasm.local_set);
+    this.bytes.u32(local);
+  }
+
+  tee(local: number): void {
+    this.bytes.u8(Wasm.local_tee);
+    this.bytes.u32(local);
+  }
+
+  i32(value: number): void {
+    this.bytes.u8(Wasm.i32_const);
+    this.bytes.s32(value);
+  }
+
+  i64(low: number, high = low < 0 ? -1 : 0): void {
+    this.bytes.u8(Wasm.i64_const);
+    this.bytes.s64(low, high);
+  }
+
+  /** Load or store with a constant offset on top of the address on the stack. */
+  memory(code: number, offset: number): void {
+    this.op(code);
+    this.bytes.u32(UNALIGNED);
+    this.bytes.u32(offset);
+  }
+
+  /** Loads from a constant address. */
+  load(code: number, address: number): void {
+    this.i32(0);
+    this.memory(code, address);
+  }
+
+  block(): void {
+    this.bytes.u8(Wasm.block);
+    this.bytes.u8(Wasm.void);
+  }
+
+  loop(): void {
+    this.bytes.u8(Wasm.loop);
+    this.bytes.u8(Wasm.void);
+  }
+
+  /** @param type - of the value that both arms leave; undefined for none */
+  if(type?: ValueType): void {
+    this.bytes.u8(Wasm.if);
+    this.bytes.u8(
+      type === undefined ? Wasm.void : { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b }[type],
+    );
+  }
+
+  else(): void {
+    this.bytes.u8(Wasm.else);
+  }
+
+  end(): void {
+    this.bytes.u8(Wasm.end);
+  }
+
+  br(depth: number): void {
+    this.bytes.u8(Wasm.br);
+    this.bytes.u32(depth);
+  }
+
+  brIf(depth: number): void {
+    this.bytes.u8(Wasm.br_if);
+    this.bytes.u32(depth);
+  }
+
+  call(index: number): void {
+    this.bytes.u8(Wasm.call);
+    this.bytes.u32(index);
+  }
+
+  returnCall(index: number): void {
+    this.bytes.u8(Wasm.return_call);
+    this.bytes.u32(index);
+  }
+
+  /** Tail call through table 0; arguments and then the index are on the stack. */
+  returnCallIndirect(type: number): void {
+    this.bytes.u8(Wasm.return_call_indirect);
+    this.bytes.u32(type);
+    this.bytes.u8(0);
+  }
+}

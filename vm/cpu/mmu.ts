@@ -1,0 +1,491 @@
+/**
+ * Paging: walks the guest's page tables and fills the TLB that handlers and compiled code look into.
+ * SDM volume 3A, chapter 4.
+ *
+ * Linear addresses are given as low and high word; a high word of 0 outside 64-bit mode. The TLB lies in the
+ * CPU's memory (layout.ts): for each privilege, read and write tags hold the page's linear address when such
+ * an access needs no further look, and the addend leads from linear to host address. A page with decoded code
+ * on it gets no write tag, so that every write to it comes by here.
+ */
+import { FAULT, INSTRUCTION_EXIT, Vector } from './fault.ts';
+import {
+  CROSS_PAGE,
+  ModeBit,
+  RAM_START,
+  State,
+  TLB,
+  TLB_ADDEND,
+  TLB_ENTRIES,
+  TLB_ENTRY_SHIFT,
+  TLB_READ_TAG,
+  TLB_WRITE_TAG,
+} from './layout.ts';
+import type { CpuMemory } from './memory.ts';
+
+/** Page-fault error code bits. SDM volume 3A, 4.7. */
+export const PageFault = { present: 1, write: 2, user: 4, reserved: 8, fetch: 16 } as const;
+
+const CR0_PG = 1 << 31;
+const CR0_WP = 1 << 16;
+const CR4_PSE = 1 << 4;
+const CR4_PAE = 1 << 5;
+const CR4_PGE = 1 << 7;
+const CR4_SMEP = 1 << 20;
+const CR4_SMAP = 1 << 21;
+const EFER_LMA = 1 << 10;
+const EFER_NXE = 1 << 11;
+const EFLAGS_AC = 1 << 18;
+
+const PTE_P = 1;
+const PTE_W = 2;
+const PTE_U = 4;
+const PTE_A = 0x20;
+const PTE_D = 0x40;
+const PTE_PS = 0x80;
+const PTE_G = 0x100;
+
+/** A linear page that nothing has: its low bits are set, which no page's tag has. */
+const NO_TAG = -1;
+const USER = TLB.user - TLB.supervisor;
+
+/** Whoever knows which pages hold decoded code, and answers for addresses that aren't RAM. */
+export interface MmuClient {
+  /** Whether code has been decoded from a page of RAM. */
+  hasCode(page: number): boolean;
+  /** Bytes of such a page are about to be written. @returns whether code was thrown away */
+  codeWritten(gpa: number, bytes: number): boolean;
+  /** Reads a device register into the CPU's memory at `host`. May throw {@link INSTRUCTION_EXIT}. */
+  readDevice(gpa: number, bytes: number, host: number): void;
+  writeDevice(gpa: number, bytes: number, host: number): void;
+}
+
+export class Mmu {
+  private readonly memory: CpuMemory;
+  private readonly client: MmuClient;
+  /** TLB entries of pages that aren't global, so that a CR3 load needs to clear only them. */
+  private readonly filled = new Int32Array(TLB_ENTRIES * 2);
+  private filledCount = 0;
+  /** Linear addresses / 2 MiB where large pages have been split into entries. */
+  private readonly large = new Set<number>();
+  /** Result of the last walk: physical address of the page. */
+  private page = 0;
+  private writable = false;
+  private global = false;
+  private isLarge = false;
+  /** Set while an instruction runs by itself: writes to code need no exit. */
+  stepping = false;
+  /** Told when translations have gone: with the linear page, or −1 for those not global, −2 for all. */
+  onFlush: (page: number) => void = () => {};
+
+  constructor(memory: CpuMemory, client: MmuClient) {
+    this.memory = memory;
+    this.client = client;
+    this.flushAll();
+  }
+
+  // Flushing
+
+  flushAll(): void {
+    const { i32 } = this.memory;
+    i32.fill(NO_TAG, TLB.supervisor >> 2, (TLB.supervisor >> 2) + (TLB_ENTRIES << (TLB_ENTRY_SHIFT - 2)));
+    i32.fill(NO_TAG, TLB.user >> 2, (TLB.user >> 2) + (TLB_ENTRIES << (TLB_ENTRY_SHIFT - 2)));
+    this.filledCount = 0;
+    this.large.clear();
+    this.onFlush(-2);
+  }
+
+  /** All but global pages: a load of CR3. */
+  flushNonGlobal(): void {
+    const { i32 } = this.memory;
+    for (let i = 0; i < this.filledCount; i++) {
+      const at = this.filled[i]! >> 2;
+      i32[at] = NO_TAG;
+      i32[at + 2] = NO_TAG;
+    }
+    this.filledCount = 0;
+    this.onFlush(-1);
+  }
+
+  /** INVLPG. */
+  flushPage(low: number, high: number): void {
+    if (this.large.has(high * 2048 + (low >>> 21))) {
+      this.flushAll();
+      return;
+    }
+    const { i32 } = this.memory;
+    const entry = entryOf(low);
+    for (const base of [TLB.supervisor, TLB.user]) {
+      const at = (base + entry) >> 2;
+      i32[at] = NO_TAG;
+      i32[at + 2] = NO_TAG;
+    }
+    this.onFlush(pageNumber(low, high));
+  }
+
+  /** Takes away the right to write a page of RAM by the fast path: code has been decoded from it. */
+  protect(gpaPage: number): void {
+    const { i32 } = this.memory;
+    const host = RAM_START + gpaPage * 4096;
+    // Entries hold no physical address; the page's is its tag plus the addend.
+    for (const base of [TLB.supervisor, TLB.user]) {
+      for (let at = base >> 2, n = 0; n < TLB_ENTRIES; n++, at += 1 << (TLB_ENTRY_SHIFT - 2)) {
+        const tag = i32[at + (TLB_WRITE_TAG >> 2)]!;
+        if ((tag & 0xfff) === 0 && ((tag + i32[at + (TLB_ADDEND >> 2)]!) | 0) === (host | 0)) {
+          i32[at + (TLB_WRITE_TAG >> 2)] = NO_TAG;
+        }
+      }
+    }
+  }
+
+  // Walking
+
+  /**
+   * Translates for an access and remembers the result in this object.
+   * @param access - bits of {@link PageFault} (write, fetch); user for an access at CPL 3
+   * @throws FAULT: #PF
+   */
+  private walk(low: number, high: number, access: number): void {
+    const { memory } = this;
+    const cr0 = memory.get(State.cr0);
+    this.writable = true;
+    this.global = false;
+    this.isLarge = false;
+    if ((cr0 & CR0_PG) === 0) {
+      this.page = (low & ~0xfff) >>> 0;
+      this.global = true;
+      return;
+    }
+    const cr4 = memory.get(State.cr4);
+    const efer = memory.get(State.efer);
+    const cr3 = memory.u32[State.cr3 >> 2]!;
+    const nx = (efer & EFER_NXE) !== 0;
+    let rights = PTE_W | PTE_U;
+    let noExecute = false;
+    let entryAddress = 0;
+    let entryLow = 0;
+    let entryHigh = 0;
+    let size = 12;
+    if ((cr4 & CR4_PAE) === 0) {
+      entryAddress = (cr3 & ~0xfff) + ((low >>> 22) << 2);
+      entryLow = this.readEntry(entryAddress >>> 0, low, high, access);
+      if ((entryLow & PTE_P) === 0) this.fault(low, high, access);
+      rights &= entryLow;
+      if (entryLow & PTE_PS && cr4 & CR4_PSE) {
+        size = 22;
+        // PSE-36 has nothing here: RAM ends below 4 GiB.
+        this.page = ((entryLow & 0xffc00000) | (low & 0x003ff000)) >>> 0;
+      } else {
+        this.setBits(entryAddress >>> 0, entryLow, PTE_A);
+        entryAddress = (entryLow & ~0xfff) + (((low >>> 12) & 0x3ff) << 2);
+        entryLow = this.readEntry(entryAddress >>> 0, low, high, access);
+        if ((entryLow & PTE_P) === 0) this.fault(low, high, access);
+        rights &= entryLow;
+        this.page = (entryLow & ~0xfff) >>> 0;
+      }
+    } else {
+      let table: number;
+      let level: number;
+      if (efer & EFER_LMA) {
+        if (!isCanonical(high)) throw FAULT.set(Vector.GP, 0, true);
+        table = cr3 & ~0xfff;
+        level = 4;
+      } else {
+        // The four PDPTEs; their rights are the pages' alone.
+        const pdpte = (cr3 & ~0x1f) + ((low >>> 30) << 3);
+        entryLow = this.readEntry(pdpte >>> 0, low, high, access);
+        if ((entryLow & PTE_P) === 0) this.fault(low, high, access);
+        table = entryLow & ~0xfff;
+        level = 2;
+      }
+      for (;;) {
+        const index =
+          level === 1
+            ? (low >>> 12) & 0x1ff
+            : level === 2
+              ? (low >>> 21) & 0x1ff
+              : level === 3
+                ? ((low >>> 30) | (high << 2)) & 0x1ff
+                : (high >>> 7) & 0x1ff;
+        entryAddress = (table >>> 0) + index * 8;
+        entryLow = this.readEntry(entryAddress, low, high, access);
+        entryHigh = this.readEntry(entryAddress + 4, low, high, access);
+        if ((entryLow & PTE_P) === 0) this.fault(low, high, access);
+        if (entryHigh & 0x8000_0000) {
+          if (!nx) this.fault(low, high, access | PageFault.present | PageFault.reserved);
+          noExecute = true;
+        }
+        // Addresses beyond 40 bits are reserved: CPUID says so.
+        if (entryHigh & 0x000f_ff00) this.fault(low, high, access | PageFault.present | PageFault.reserved);
+        rights &= entryLow;
+        if (level === 1 || (level <= 3 && entryLow & PTE_PS)) break;
+        this.setBits(entryAddress, entryLow, PTE_A);
+        table = entryLow & ~0xfff;
+        level--;
+      }
+      const base = (entryHigh & 0xfffff) * 0x1_0000_0000;
+      if (level === 1) this.page = base + ((entryLow & ~0xfff) >>> 0);
+      else if (level === 2) {
+        size = 21;
+        this.page = base + (((entryLow & 0xffe00000) | (low & 0x001ff000)) >>> 0);
+      } else {
+        size = 30;
+        this.page = base + (((entryLow & 0xc0000000) | (low & 0x3ffff000)) >>> 0);
+      }
+    }
+    this.isLarge = size !== 12;
+    const user = (rights & PTE_U) !== 0;
+    const byUser = (access & PageFault.user) !== 0;
+    if (byUser && !user) this.fault(low, high, access | PageFault.present);
+    if (access & PageFault.fetch) {
+      if (noExecute) this.fault(low, high, access | PageFault.present);
+      if (!byUser && user && cr4 & CR4_SMEP) this.fault(low, high, access | PageFault.present);
+    } else if (!byUser && user && cr4 & CR4_SMAP && !(memory.get(State.eflags) & EFLAGS_AC)) {
+      this.fault(low, high, access | PageFault.present);
+    }
+    const mayWrite = (rights & PTE_W) !== 0 || (!byUser && (cr0 & CR0_WP) === 0);
+    if (access & PageFault.write && !mayWrite) this.fault(low, high, access | PageFault.present);
+    const bits = access & PageFault.write ? PTE_A | PTE_D : PTE_A;
+    this.setBits(entryAddress, entryLow, bits);
+    // The first write must come by here again, to set the dirty bit.
+    this.writable = mayWrite && ((entryLow | bits) & PTE_D) !== 0;
+    this.global = (entryLow & PTE_G) !== 0 && (cr4 & CR4_PGE) !== 0;
+  }
+
+  private readEntry(gpa: number, low: number, high: number, access: number): number {
+    if (gpa + 4 > this.memory.ramSize) this.fault(low, high, access | PageFault.present | PageFault.reserved);
+    return this.memory.i32[(RAM_START + gpa) >>> 2]!;
+  }
+
+  private setBits(gpa: number, entry: number, bits: number): void {
+    if ((entry & bits) === bits) return;
+    const at = (RAM_START + gpa) >>> 2;
+    this.memory.i32[at] = this.memory.i32[at]! | bits;
+  }
+
+  private fault(low: number, high: number, code: number): never {
+    const { memory } = this;
+    memory.set64(State.cr2, low, high);
+    // The fetch bit exists only where execution can be denied.
+    const fetchBit =
+      (memory.get(State.efer) & EFER_NXE && memory.get(State.cr4) & CR4_PAE) ||
+      memory.get(State.cr4) & CR4_SMEP;
+    throw FAULT.set(Vector.PF, fetchBit ? code : code & ~PageFault.fetch);
+  }
+
+  /**
+   * Physical address of an instruction.
+   * @throws FAULT: #PF
+   */
+  translateFetch(low: number, high: number): number {
+    const user = this.memory.get(State.cpl) === 3 ? PageFault.user : 0;
+    this.walk(low, high, PageFault.fetch | user);
+    return this.page + (low & 0xfff);
+  }
+
+  /** Whether the last translation was of a global page. */
+  get lastWasGlobal(): boolean {
+    return this.global;
+  }
+
+  // Access from TypeScript and from the slow path
+
+  /**
+   * Translates for a data access within one page, and fills the TLB.
+   * @returns host address, or −1 when it isn't RAM (then {@link devicePage} says what it is)
+   */
+  private translate(low: number, high: number, write: boolean, user: number): number {
+    this.walk(low, high, (write ? PageFault.write : 0) | (user ? PageFault.user : 0));
+    const { page } = this;
+    if (page >= this.memory.ramSize) return -1;
+    const { i32 } = this.memory;
+    const entryAddress = TLB.supervisor + user + entryOf(low);
+    const at = entryAddress >> 2;
+    const tag = low & ~0xfff;
+    const writable = this.writable && !this.client.hasCode(page / 4096);
+    i32[at + (TLB_READ_TAG >> 2)] = tag;
+    i32[at + (TLB_READ_TAG >> 2) + 1] = high;
+    i32[at + (TLB_WRITE_TAG >> 2)] = writable ? tag : NO_TAG;
+    i32[at + (TLB_WRITE_TAG >> 2) + 1] = writable ? high : NO_TAG;
+    i32[at + (TLB_ADDEND >> 2)] = (RAM_START + page - (tag >>> 0)) | 0;
+    if (this.isLarge) this.large.add(high * 2048 + (low >>> 21));
+    if (!this.global) {
+      if (this.filledCount === this.filled.length) this.flushNonGlobal();
+      this.filled[this.filledCount++] = entryAddress;
+    }
+    return RAM_START + page + (low & 0xfff);
+  }
+
+  private hit(low: number, high: number, tagOffset: number, user: number): number {
+    const { i32 } = this.memory;
+    const at = (TLB.supervisor + user + entryOf(low)) >> 2;
+    if (i32[at + (tagOffset >> 2)] !== (low & ~0xfff) || i32[at + (tagOffset >> 2) + 1] !== high) return -1;
+    return (low + i32[at + (TLB_ADDEND >> 2)]!) >>> 0;
+  }
+
+  private get userOffset(): number {
+    return this.memory.get(State.cpl) === 3 ? USER : 0;
+  }
+
+  /**
+   * Where the bytes at a linear address can be read now, at the current privilege.
+   * @throws FAULT, INSTRUCTION_EXIT
+   */
+  readable(low: number, high: number, bytes: number, user = this.userOffset): number {
+    if ((low & 0xfff) + bytes <= 4096) {
+      const fast = this.hit(low, high, TLB_READ_TAG, user);
+      if (fast >= 0) return fast;
+      const host = this.translate(low, high, false, user);
+      if (host >= 0) return host;
+      this.client.readDevice(this.page + (low & 0xfff), bytes, CROSS_PAGE);
+      return CROSS_PAGE;
+    }
+    const first = 4096 - (low & 0xfff);
+    const next = this.after(low, high, first);
+    const host1 = this.readable(low, high, first, user);
+    const { u8 } = this.memory;
+    u8.copyWithin(CROSS_PAGE + 64, host1, host1 + first);
+    const host2 = this.readable(next[0], next[1], bytes - first, user);
+    u8.copyWithin(CROSS_PAGE + 64 + first, host2, host2 + bytes - first);
+    return CROSS_PAGE + 64;
+  }
+
+  private readonly pair: [number, number] = [0, 0];
+
+  private after(low: number, high: number, bytes: number): [number, number] {
+    const sum = (low >>> 0) + bytes;
+    // Flat segments end at 4 GiB, and no other check has been made.
+    if (sum > 0xffff_ffff && this.memory.get(State.mode) & ModeBit.flat) throw FAULT.set(Vector.GP, 0, true);
+    this.pair[0] = sum | 0;
+    this.pair[1] =
+      sum > 0xffff_ffff ? (this.memory.get(State.linearMask + 4) === 0 ? 0 : (high + 1) | 0) : high;
+    return this.pair;
+  }
+
+  /** Host address of bytes within one page that may be written now; −1 when they are a device's. */
+  private writableWithin(low: number, high: number, bytes: number, user: number): number {
+    const fast = this.hit(low, high, TLB_WRITE_TAG, user);
+    if (fast >= 0) return fast;
+    const host = this.translate(low, high, true, user);
+    if (host < 0) return -1;
+    const gpa = host - RAM_START;
+    if (
+      this.client.hasCode(Math.floor(gpa / 4096)) &&
+      this.client.codeWritten(gpa, bytes) &&
+      !this.stepping
+    ) {
+      // What runs may be what is written: begin this instruction anew, alone.
+      INSTRUCTION_EXIT.kind = 'step';
+      throw INSTRUCTION_EXIT;
+    }
+    return host;
+  }
+
+  /** Host address of a byte of RAM to be read, for what goes through RAM page by page; −1 for a device's. @throws FAULT */
+  ramToRead(low: number, high: number, user = this.userOffset): number {
+    const fast = this.hit(low, high, TLB_READ_TAG, user);
+    return fast >= 0 ? fast : this.translate(low, high, false, user);
+  }
+
+  /** As {@link ramToRead} for bytes within one page that will be written. @throws FAULT, INSTRUCTION_EXIT */
+  ramToWrite(low: number, high: number, bytes: number, user = this.userOffset): number {
+    return this.writableWithin(low, high, bytes, user);
+  }
+
+  /** Checks that all of a range can be written, so that a write in parts can't stop in the middle. */
+  checkWritable(low: number, high: number, bytes: number, user = this.userOffset): void {
+    const first = Math.min(bytes, 4096 - (low & 0xfff));
+    this.writableWithin(low, high, first, user);
+    if (first === bytes) return;
+    const [nextLow, nextHigh] = this.after(low, high, first);
+    this.writableWithin(nextLow, nextHigh, bytes - first, user);
+  }
+
+  /**
+   * Writes bytes that lie in the CPU's memory at `from` to a linear address.
+   * @throws FAULT, INSTRUCTION_EXIT; nothing has been written then
+   */
+  write(low: number, high: number, bytes: number, from: number, user = this.userOffset): void {
+    const { u8 } = this.memory;
+    const first = Math.min(bytes, 4096 - (low & 0xfff));
+    const host = this.writableWithin(low, high, first, user);
+    if (first === bytes) {
+      if (host < 0) this.client.writeDevice(this.page + (low & 0xfff), bytes, from);
+      else u8.copyWithin(host, from, from + bytes);
+      return;
+    }
+    const page1 = this.page;
+    const [nextLow, nextHigh] = this.after(low, high, first);
+    const host2 = this.writableWithin(nextLow, nextHigh, bytes - first, user);
+    if (host < 0) this.client.writeDevice(page1 + (low & 0xfff), first, from);
+    else u8.copyWithin(host, from, from + first);
+    if (host2 < 0) this.client.writeDevice(this.page, bytes - first, from + first);
+    else u8.copyWithin(host2, from + first, from + bytes);
+  }
+
+  /** As {@link readable}, but the bytes will be written back by {@link finish} when they aren't RAM of one page. */
+  probe(low: number, high: number, bytes: number): number {
+    const user = this.userOffset;
+    if ((low & 0xfff) + bytes <= 4096) {
+      const host = this.writableWithin(low, high, bytes, user);
+      if (host >= 0) return host;
+    } else this.checkWritable(low, high, bytes, user);
+    const host = this.readable(low, high, bytes, user);
+    if (host >= CROSS_PAGE + 0x100) return host;
+    // The bytes and their address wait for the write.
+    const { memory } = this;
+    memory.u8.copyWithin(CROSS_PAGE + 128, host, host + bytes);
+    memory.set64(CROSS_PAGE + 160, low, high);
+    return CROSS_PAGE + 128;
+  }
+
+  finish(host: number, bytes: number): void {
+    const { memory } = this;
+    this.write(memory.get(CROSS_PAGE + 160), memory.get(CROSS_PAGE + 164), bytes, host);
+  }
+
+  // Numbers, for helpers
+
+  readU8(low: number, high: number): number {
+    return this.memory.u8[this.readable(low, high, 1)]!;
+  }
+
+  readU16(low: number, high: number): number {
+    return this.memory.data.getUint16(this.readable(low, high, 2), true);
+  }
+
+  readI32(low: number, high: number): number {
+    return this.memory.data.getInt32(this.readable(low, high, 4), true);
+  }
+
+  /** Supervisor reads: descriptor tables, task segments and the like, whatever the CPL. */
+  readSystem16(low: number, high: number): number {
+    return this.memory.data.getUint16(this.readable(low, high, 2, 0), true);
+  }
+
+  readSystem32(low: number, high: number): number {
+    return this.memory.data.getInt32(this.readable(low, high, 4, 0), true);
+  }
+
+  writeNumber(low: number, high: number, bytes: 1 | 2 | 4, value: number, user = this.userOffset): void {
+    this.memory.data.setInt32(CROSS_PAGE + 192, value, true);
+    this.write(low, high, bytes, CROSS_PAGE + 192, user);
+  }
+
+  /** For system writes such as pushes onto another privilege's stack. */
+  static readonly SUPERVISOR = 0;
+  static readonly USER = USER;
+}
+
+/** Whether an address with this high word is one of 48 bits, sign-extended. */
+export function isCanonical(high: number): boolean {
+  return high >> 15 === 0 || high >> 15 === -1;
+}
+
+function entryOf(low: number): number {
+  return ((low >>> 12) & (TLB_ENTRIES - 1)) << TLB_ENTRY_SHIFT;
+}
+
+/** Number of a linear page, exact for 64-bit addresses. */
+export function pageNumber(low: number, high: number): number {
+  return (high >>> 0) * 0x10_0000 + (low >>> 12);
+}

@@ -1,0 +1,140 @@
+/**
+ * Control and debug registers, and model-specific registers that are only state.
+ * SDM volume 3A, 2.5 and 17.2; volume 4.
+ */
+import { generalProtection, raise, Vector } from '../fault.ts';
+import { Seg, State } from '../layout.ts';
+import { type CpuContext, CR0, CR4, EFER } from './context.ts';
+import { Attribute } from './segments.ts';
+
+/** Bits of CR4 that CPUID's features allow. */
+const CR4_ALLOWED =
+  CR4.VME |
+  CR4.PVI |
+  CR4.TSD |
+  CR4.DE |
+  CR4.PSE |
+  CR4.PAE |
+  CR4.MCE |
+  CR4.PGE |
+  CR4.PCE |
+  CR4.OSFXSR |
+  CR4.OSXMMEXCPT |
+  CR4.SMEP;
+
+export function readControl(cpu: CpuContext, number: number): [number, number] {
+  const { memory } = cpu;
+  const at = CONTROL_ADDRESSES[number];
+  if (number === 8) return [cpu.getTpr() >> 4, 0];
+  if (at === undefined) raise(Vector.UD);
+  return [memory.get(at), memory.get(at + 4)];
+}
+
+const CONTROL_ADDRESSES: Readonly<Record<number, number>> = {
+  0: State.cr0,
+  2: State.cr2,
+  3: State.cr3,
+  4: State.cr4,
+};
+
+/** MOV to a control register. @throws FAULT */
+export function writeControl(cpu: CpuContext, number: number, low: number, high: number): void {
+  const { memory, mmu } = cpu;
+  switch (number) {
+    case 0:
+      if (high !== 0) generalProtection();
+      writeCr0(cpu, low);
+      return;
+    case 2:
+      memory.set64(State.cr2, low, high);
+      return;
+    case 3:
+      memory.set64(State.cr3, low, high);
+      mmu.flushNonGlobal();
+      return;
+    case 4:
+      if (high !== 0 || low & ~CR4_ALLOWED) generalProtection();
+      writeCr4(cpu, low);
+      return;
+    case 8:
+      if (high !== 0 || low & ~15) generalProtection();
+      cpu.setTpr(low << 4);
+      return;
+    default:
+      raise(Vector.UD);
+  }
+}
+
+export function writeCr0(cpu: CpuContext, value: number): void {
+  const { memory, mmu } = cpu;
+  const old = memory.get(State.cr0);
+  const next =
+    (value & (CR0.PE | CR0.MP | CR0.EM | CR0.TS | CR0.NE | CR0.WP | CR0.AM | CR0.NW | CR0.CD | CR0.PG)) |
+    CR0.ET;
+  if ((next & CR0.PG && !(next & CR0.PE)) || (next & CR0.NW && !(next & CR0.CD))) generalProtection();
+  let efer = memory.get(State.efer);
+  if ((old ^ next) & CR0.PG) {
+    if (next & CR0.PG && efer & EFER.LME) {
+      if (!(memory.get(State.cr4) & CR4.PAE) || memory.get(State.segAttributes + 4 * Seg.cs) & Attribute.l)
+        generalProtection();
+      efer |= EFER.LMA;
+    } else efer &= ~EFER.LMA;
+    memory.set(State.efer, efer);
+  }
+  memory.set(State.cr0, next);
+  if (!(next & CR0.PE)) memory.set(State.cpl, 0);
+  if ((old ^ next) & (CR0.PG | CR0.PE | CR0.WP)) mmu.flushAll();
+  cpu.updateMode();
+}
+
+function writeCr4(cpu: CpuContext, value: number): void {
+  const { memory, mmu } = cpu;
+  const old = memory.get(State.cr4);
+  if (memory.get(State.efer) & EFER.LMA && !(value & CR4.PAE)) generalProtection();
+  memory.set(State.cr4, value);
+  if ((old ^ value) & (CR4.PGE | CR4.PSE | CR4.PAE | CR4.SMEP)) mmu.flushAll();
+  cpu.updateMode();
+}
+
+export function readDebug(cpu: CpuContext, number: number): [number, number] {
+  const { memory } = cpu;
+  const at = State.dr + 8 * debugIndex(cpu, number);
+  return [memory.get(at), memory.get(at + 4)];
+}
+
+export function writeDebug(cpu: CpuContext, number: number, low: number, high: number): void {
+  const index = debugIndex(cpu, number);
+  if (index >= 4 && high !== 0) generalProtection();
+  const value = index === 4 ? (low & 0xe00f) | 0xffff0ff0 : index === 5 ? (low & ~0xd000) | 0x400 : low;
+  cpu.memory.set64(State.dr + 8 * index, value, high);
+  cpu.updateMode();
+}
+
+/** DR4 and DR5 are DR6 and DR7 unless debugging extensions are on. */
+function debugIndex(cpu: CpuContext, number: number): number {
+  if (number < 4) return number;
+  if (number < 6 && cpu.memory.get(State.cr4) & CR4.DE) raise(Vector.UD);
+  if (number > 7) raise(Vector.UD);
+  return number & 1 ? 5 : 4;
+}
+
+/** MSRs that are 64 bits of state without side effects. */
+export const PLAIN_MSRS: Readonly<Record<number, number>> = {
+  372: State.sysenterCs,
+  373: State.sysenterEsp,
+  374: State.sysenterEip,
+  631: State.pat,
+  416: State.misc,
+  3221225601: State.star,
+  3221225602: State.lstar,
+  3221225603: State.cstar,
+  3221225604: State.sfmask,
+  3221225728: State.segBase + 8 * Seg.fs,
+  3221225729: State.segBase + 8 * Seg.gs,
+  3221225730: State.kernelGsBase,
+  3221225731: State.tscAux,
+};
+/** Those among them that hold linear addresses, which must be canonical. */
+export const ADDRESS_MSRS = new Set([
+  0x175, 0x176, 0xc000_0082, 0xc000_0083, 0xc000_0100, 0xc000_0101, 0xc000_0102,
+]);
