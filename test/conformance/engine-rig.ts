@@ -53,5 +53,7 @@ export function makeCpu(memory: CpuMemory, compiles: boolean): CpuRig {
     hasExternalInterrupt: () => false,
     random: () => 0x1234_5678,
   });
+  // The memory may have been another CPU's.
+  program.clear();
   return { cpu, program };
 }

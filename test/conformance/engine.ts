@@ -151,7 +151,6 @@ export class EngineUnderTest implements CpuUnderTest {
     if (exit === CpuExit.slice) return;
     // It waits for an answer that it won't get.
     this.#rig = makeCpu(this.#memory, this.#how === 'jit');
-    this.#pageOf.clear();
     throw new Error(
       exit === CpuExit.shutdown ? 'the CPU has shut down' : `the CPU wants a device (exit ${exit})`,
     );

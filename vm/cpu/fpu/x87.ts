@@ -22,6 +22,8 @@ import {
 
 const { IE, ZE, SF, C0, C1, C2, C3, ES } = FpuFlag;
 const EXCEPTIONS = 0x3f;
+/** Bits of the control word that exist. */
+const CONTROL_BITS = 0x1f7f;
 const CONDITIONS = C0 | C1 | C2 | C3;
 
 const context = new FpuContext();
@@ -225,7 +227,9 @@ class Fpu {
     }
     this.begin();
     const order = context.compare(this.get(0), this.get(i), quiet);
+    const c1 = this.status & C1;
     this.collect();
+    this.status |= c1;
     setEflags(this.memory, flags | (order === undefined ? 0x45 : order < 0 ? 1 : order === 0 ? 0x40 : 0));
   }
 
@@ -273,7 +277,7 @@ class Fpu {
     const [low, high] = this.address;
     const bytes = size === 16 ? 2 : 4;
     const words = Array.from({ length: 3 }, (_, i) => this.cpu.mmu.readU16(low + i * bytes, high));
-    this.memory.set(State.fpuControl, words[0]! | 0x40);
+    this.memory.set(State.fpuControl, (words[0]! & CONTROL_BITS) | 0x40);
     this.status = words[1]! & ~0x3800;
     this.top = (words[1]! >> 11) & 7;
     let tags = 0;
@@ -372,7 +376,8 @@ class Fpu {
   }
 
   private load(x: Float80): void {
-    if (!this.collect()) this.push(x);
+    // No room counts before what the operand is.
+    if (!this.isEmpty(7) || !this.collect()) this.push(x);
   }
 
   private opcodeD9(reg: number, size: number): void {
@@ -388,7 +393,7 @@ class Fpu {
         this.loadEnvironment(size);
         return;
       case 5:
-        this.memory.set(State.fpuControl, this.cpu.mmu.readU16(...this.address) | 0x40);
+        this.memory.set(State.fpuControl, (this.cpu.mmu.readU16(...this.address) & CONTROL_BITS) | 0x40);
         this.summarize();
         return;
       case 6:
@@ -556,8 +561,9 @@ class Fpu {
       default:
         switch (reg) {
           case 0:
+            // FFREEP
             this.free(rm);
-            this.top = this.top + 1;
+            this.pop();
             return;
           case 1:
             this.exchange(rm);
@@ -677,7 +683,6 @@ class Fpu {
       if (this.control & IE) this.set(0, INDEFINITE);
       return;
     }
-    this.status &= ~C1;
     if (met) this.set(0, this.get(i));
   }
 
@@ -704,7 +709,14 @@ class Fpu {
         if (rm !== 0) raise(Vector.UD);
         return;
       case 3:
-        this.storeRegister(rm, true);
+        // FSTP1 copies what is there, be it empty.
+        if (this.isEmpty(0)) {
+          const x = this.get(0);
+          this.set(rm, x);
+          this.free(rm);
+          this.status &= ~C1;
+          this.pop();
+        } else this.storeRegister(rm, true);
         return;
       case 4:
         this.signs(rm);
@@ -774,10 +786,21 @@ class Fpu {
     }
     const isBinary = n === 1 || n === 3 || n === 5 || n === 8 || n === 9 || n === 13;
     if (this.underflow(0, ...(isBinary ? [1] : []))) {
+      if (n === 5 || n === 8) this.status &= ~C2;
       if ((this.control & IE) === 0) return;
       if (n === 1 || n === 3 || n === 9) this.pop();
       this.set(0, INDEFINITE);
       if (n === 2 || n === 4 || n === 11) this.push(INDEFINITE);
+      return;
+    }
+    // Those with two results need room for the second.
+    if ((n === 2 || n === 4 || n === 11) && !this.isEmpty(7)) {
+      this.fault(true);
+      if ((this.control & IE) === 0) return;
+      this.status &= ~C2;
+      this.set(0, INDEFINITE);
+      this.top = this.top - 1;
+      this.set(0, INDEFINITE);
       return;
     }
     const x = this.get(0);
@@ -828,6 +851,7 @@ class Fpu {
       this.result(x);
       return;
     }
+    if (isDenormal(x) || isDenormal(y)) context.flags |= FpuFlag.DE;
     const by = Math.max(-65536, Math.min(65536, Math.trunc(toNumber(y))));
     const { precision } = context;
     context.precision = 64;
