@@ -41,6 +41,12 @@ describe.skipIf(unavailable !== undefined)(title, () => {
     },
   );
 
+  it.each(['interp', 'jit'] as const)('does so at full speed: %s', (how) => {
+    const cases = generateCases({ seed: 11, count: COUNT / 2, groups: INTEGER_GROUPS });
+    const report = compare(oracle, new EngineUnderTest({ how }), cases);
+    expect(report.differing, report.format()).toBe(0);
+  });
+
   it('takes the same bytes for instructions, of the same length', () => {
     const cases = [...generateBytes({ seed: 10, count: 8000 })];
     const report = compare(

@@ -42,6 +42,7 @@ export function makeCpu(memory: CpuMemory, compiles: boolean): CpuRig {
     bus: new InterruptBus(),
     signals: { interruptPending() {}, nmi() {}, init() {}, startup() {} },
   });
+  apic.reset();
   const program = new CpuCode(memory, handlers(), compiles);
   const cpu = new Cpu(memory, program, [apic], {
     cpus: 1,

@@ -30,6 +30,7 @@ const { values: options } = parseArgs({
 function testArguments(): string[] {
   const folder = 'dist/test/rig/suite';
   const files = readdirSync(join(root, folder)).filter((name) => name.endsWith('.test.js'));
+  if (files.length === 0) throw new RigError(`there are no tests in ${folder}: run npm run build`);
   return [
     '--test',
     '--test-concurrency=1',

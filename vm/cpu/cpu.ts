@@ -302,14 +302,22 @@ export class Cpu implements CpuContext, MmuClient {
       else this.slice(left);
       left -= this.executed - before + 1;
       if (this.pendingExit !== CpuExit.slice) return this.pendingExit;
-      if (this.isShutDown) return CpuExit.shutdown;
-      if (this.code.isFull) return CpuExit.slice;
+      if (this.isShutDown) {
+        this.isShutDown = false;
+        return CpuExit.shutdown;
+      }
+      if (this.code.isFull || this.yields) {
+        this.yields = false;
+        return CpuExit.slice;
+      }
     }
     return CpuExit.slice;
   }
 
   private isShutDown = false;
   private inHelper = false;
+  /** Whether the slice shall end although there are instructions left. */
+  private yields = false;
 
   private trapFlag(): boolean {
     return (this.memory.get(State.eflags) & EFLAGS.TF) !== 0;
@@ -375,6 +383,7 @@ export class Cpu implements CpuContext, MmuClient {
   private caught(thrown: unknown): boolean {
     const { memory } = this;
     this.inHelper = false;
+    if (thrown === INSTRUCTION_EXIT && INSTRUCTION_EXIT.kind === 'full') return true;
     if (thrown === INSTRUCTION_EXIT && INSTRUCTION_EXIT.kind === 'done') {
       // State.rip is the next instruction, and only those after this one are given back to the budget.
       const left = memory.u16[(this.record + Op.place + 2) >> 1]! - 1;
@@ -428,11 +437,22 @@ export class Cpu implements CpuContext, MmuClient {
   }
 
   private exception(vector: number, errorCode: number): void {
+    this.delivering(() => deliverException(this, vector, isReal(this.memory) ? -1 : errorCode));
+  }
+
+  /**
+   * Runs a delivery. No instruction is under way, so that writing to code needs none to be left; a stack
+   * among device registers shuts the CPU down, as does a triple fault.
+   */
+  private delivering(deliver: () => void): void {
+    this.mmu.stepping = true;
     try {
-      deliverException(this, vector, isReal(this.memory) ? -1 : errorCode);
+      deliver();
     } catch (thrown) {
-      if (thrown !== SHUTDOWN) throw thrown;
+      if (thrown !== SHUTDOWN && !(thrown instanceof InstructionExit)) throw thrown;
       this.isShutDown = true;
+    } finally {
+      this.mmu.stepping = false;
     }
   }
 
@@ -469,12 +489,14 @@ export class Cpu implements CpuContext, MmuClient {
   }
 
   private interrupt(vector: number): void {
-    try {
-      deliver(this, vector, -1, 'external');
-    } catch (thrown) {
-      if (!(thrown instanceof GuestFault)) throw thrown;
-      this.exception(FAULT.vector, FAULT.errorCode);
-    }
+    this.delivering(() => {
+      try {
+        deliver(this, vector, -1, 'external');
+      } catch (thrown) {
+        if (!(thrown instanceof GuestFault)) throw thrown;
+        deliverException(this, FAULT.vector, isReal(this.memory) ? -1 : FAULT.errorCode);
+      }
+    });
   }
 
   /** Whether an interrupt waits that the running vCPU would take now. */
@@ -484,6 +506,17 @@ export class Cpu implements CpuContext, MmuClient {
 
   leaveNow(): never {
     INSTRUCTION_EXIT.kind = 'done';
+    throw INSTRUCTION_EXIT;
+  }
+
+  yield(): void {
+    this.yields = true;
+    this.leaveSoon();
+  }
+
+  /** Leaves guest code at State.rip, for all decoded code to be thrown away. */
+  private leaveFull(): never {
+    INSTRUCTION_EXIT.kind = 'full';
     throw INSTRUCTION_EXIT;
   }
 
@@ -541,6 +574,10 @@ export class Cpu implements CpuContext, MmuClient {
 
   /** Whether the last instruction exit was for a port. */
   isPortExit = false;
+
+  get hasTouchedDevice(): boolean {
+    return this.replayAt > 0;
+  }
 
   private deviceAccess(address: number, bytes: number, isWrite: boolean): void {
     const { access } = this;
@@ -752,10 +789,15 @@ export class Cpu implements CpuContext, MmuClient {
       },
       lookup: () => {
         this.record = 0;
+        if (code.isFull) this.leaveFull();
         return code.lookup();
       },
       decode: (head) => {
         this.record = 0;
+        if (code.isFull) {
+          this.setRip(memory.u16[(head! + Op.place) >> 1]!);
+          this.leaveFull();
+        }
         return code.decode(head!);
       },
       hot: (head) => this.program.hot(head!),

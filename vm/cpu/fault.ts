@@ -43,8 +43,10 @@ export class GuestFault {
 
 /** The instruction needs the VMM (MMIO), or must be begun anew by itself. It has changed nothing. */
 export class InstructionExit {
-  /** mmio: see the vCPU's exit. step: run this one instruction alone, then go on. done: a helper has ended it, and guest code must be left before the next. */
-  kind: 'mmio' | 'step' | 'done' = 'mmio';
+  /** mmio: see the vCPU's exit. step: run this one instruction alone, then go on. done: a helper has ended it, and guest code must be left before the
+   * next. full: there is no room for more decoded code.
+   */
+  kind: 'mmio' | 'step' | 'done' | 'full' = 'mmio';
 }
 
 /** Triple fault: the CPU has shut down. */

@@ -358,6 +358,8 @@ export class Mmu {
     this.pair[0] = sum | 0;
     this.pair[1] =
       sum > 0xffff_ffff ? (this.memory.get(State.linearMask + 4) === 0 ? 0 : (high + 1) | 0) : high;
+    // An access out of the canonical addresses is wrong as a whole, before its first page is looked at.
+    if (sum > 0xffff_ffff && !isCanonical(this.pair[1])) throw FAULT.set(Vector.GP, 0, true);
     return this.pair;
   }
 
@@ -394,9 +396,12 @@ export class Mmu {
   /** Checks that all of a range can be written, so that a write in parts can't stop in the middle. */
   checkWritable(low: number, high: number, bytes: number, user = this.userOffset): void {
     const first = Math.min(bytes, 4096 - (low & 0xfff));
-    this.writableWithin(low, high, first, user);
-    if (first === bytes) return;
+    if (first === bytes) {
+      this.writableWithin(low, high, first, user);
+      return;
+    }
     const [nextLow, nextHigh] = this.after(low, high, first);
+    this.writableWithin(low, high, first, user);
     this.writableWithin(nextLow, nextHigh, bytes - first, user);
   }
 
@@ -407,14 +412,15 @@ export class Mmu {
   write(low: number, high: number, bytes: number, from: number, user = this.userOffset): void {
     const { u8 } = this.memory;
     const first = Math.min(bytes, 4096 - (low & 0xfff));
-    const host = this.writableWithin(low, high, first, user);
     if (first === bytes) {
+      const host = this.writableWithin(low, high, bytes, user);
       if (host < 0) this.client.writeDevice(this.page + (low & 0xfff), bytes, from);
       else u8.copyWithin(host, from, from + bytes);
       return;
     }
-    const page1 = this.page;
     const [nextLow, nextHigh] = this.after(low, high, first);
+    const host = this.writableWithin(low, high, first, user);
+    const page1 = this.page;
     const host2 = this.writableWithin(nextLow, nextHigh, bytes - first, user);
     if (host < 0) this.client.writeDevice(page1 + (low & 0xfff), first, from);
     else u8.copyWithin(host, from, from + first);

@@ -12,6 +12,8 @@ export interface CpuContext {
   updateMode(): void;
   /** Leaves guest code at the next block, to look for interrupts, requests and the like. */
   leaveSoon(): void;
+  /** As {@link leaveSoon}, and lets the machine look at time and devices: what runs takes long. */
+  yield(): void;
   /** Ends the instruction, whose helper has done all of it, and leaves guest code at once. */
   leaveNow(): never;
   /** IF or what masks interrupts may have changed. */
@@ -20,6 +22,8 @@ export interface CpuContext {
   portAccess(port: number, bytes: 1 | 2 | 4, isWrite: boolean): void;
   /** Port access of a string instruction: data at a host address in the CPU's memory. */
   portString(port: number, bytes: 1 | 2 | 4, isWrite: boolean): void;
+  /** Whether this instruction has got answers from devices. */
+  readonly hasTouchedDevice: boolean;
   /** Guest time stamp counter, as a double. */
   tsc(): number;
   readMsr(index: number): { low: number; high: number } | undefined;

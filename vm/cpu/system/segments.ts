@@ -209,6 +209,18 @@ export function checkSegment(
   return (base + offset) | 0;
 }
 
+/** Bytes from an offset to the end of its segment: an access there that is allowed is so for this many, too. */
+export function roomIn(memory: CpuMemory, segment: number, offset: number): number {
+  const attributes = memory.get(State.segAttributes + 4 * segment);
+  const expandsDown = (attributes & (Attribute.code | Attribute.conforming)) === Attribute.conforming;
+  const last = expandsDown
+    ? attributes & Attribute.db
+      ? 0xffff_ffff
+      : 0xffff
+    : memory.u32[(State.segLimit >> 2) + segment]!;
+  return last - (offset >>> 0) + 1;
+}
+
 /** How much of ESP counts outside 64-bit mode. */
 function stackMask(memory: CpuMemory): number {
   return memory.get(State.segAttributes + 4 * Seg.ss) & Attribute.db && !isVirtual8086(memory) ? -1 : 0xffff;

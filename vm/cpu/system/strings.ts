@@ -10,10 +10,11 @@ import { Op, Seg, State } from '../layout.ts';
 import type { CpuMemory } from '../memory.ts';
 import { type CpuContext, EFLAGS } from './context.ts';
 import { checkPort } from './ports.ts';
-import { checkSegment, is64BitCode } from './segments.ts';
+import { checkSegment, is64BitCode, roomIn } from './segments.ts';
 
 /** Bytes after which a repeated instruction lets interrupts be looked at. */
 const RUN_MAXIMUM = 1 << 18;
+const ELEMENT_COST = 64;
 const CX = 1;
 const SI = 6;
 const DI = 7;
@@ -126,9 +127,12 @@ export function stringInstruction(cpu: CpuContext, argument: number, record: num
           (0x10000 - offset(DI)) / bytes,
           usesSource ? (0x10000 - offset(SI)) / bytes : run,
         );
+      if (segmented) {
+        run = Math.min(run, roomIn(memory, Seg.es, offset(DI)) / bytes);
+        if (usesSource) run = Math.min(run, roomIn(memory, source, offset(SI)) / bytes);
+      }
       run = Math.floor(run);
       if (run > 1) {
-        if (segmented) locate(run * bytes, writes);
         if (!bulk(cpu, kind, run, bytes, sourceLow, sourceHigh, targetLow, targetHigh)) run = 1;
       }
     }
@@ -139,7 +143,8 @@ export function stringInstruction(cpu: CpuContext, argument: number, record: num
     if (usesSource) advance(memory, SI, addressSize, step * run);
     if (usesTarget) advance(memory, DI, addressSize, step * run);
     left -= run;
-    done += run * bytes;
+    // An element by itself takes as long as many in bulk.
+    done += run === 1 ? ELEMENT_COST : run * bytes;
     if (repeat === 0) return;
     advance(memory, CX, addressSize, -run);
     if (kind === StringKind.cmps || kind === StringKind.scas) {
@@ -149,8 +154,12 @@ export function stringInstruction(cpu: CpuContext, argument: number, record: num
           : (width === 32 ? memory.get(State.ccRes) : memory.get(State.ccRes) & ((1 << width) - 1)) === 0;
       if (equal !== (repeat === 0xf3)) return;
     }
-    if (kind === StringKind.outs || (left > 0 && done >= RUN_MAXIMUM)) {
-      if (left > 0) goBack(cpu, record);
+    if (kind === StringKind.outs || cpu.hasTouchedDevice || (left > 0 && done >= RUN_MAXIMUM)) {
+      // One element a time for devices: what has been answered is not asked again.
+      if (left > 0) {
+        goBack(cpu, record);
+        cpu.yield();
+      }
       return;
     }
   }
