@@ -576,7 +576,7 @@ export class Cpu implements CpuContext, MmuClient {
   isPortExit = false;
 
   get hasTouchedDevice(): boolean {
-    return this.replayAt > 0;
+    return this.replayCount > 0 && this.replayAt > 0;
   }
 
   private deviceAccess(address: number, bytes: number, isWrite: boolean): void {
