@@ -164,6 +164,11 @@ class Fpu {
     return BigInt.asUintN(bytes * 8, this.readInteger(bytes));
   }
 
+  /** Faults if the operand can't be written: before any flag is set. */
+  private checkWritable(bytes: number): void {
+    this.cpu.mmu.checkWritable(...this.address, bytes);
+  }
+
   write(bytes: number, value: bigint, high = 0): void {
     const { data } = this.memory;
     data.setBigUint64(SCRATCH, BigInt.asUintN(64, value), true);
@@ -205,11 +210,14 @@ class Fpu {
       default:
         result = context.divide(b, a);
     }
+    // What is invalid, or a division by zero, counts instead of a denormal operand.
+    if ((context.flags & (IE | ZE)) !== 0) context.flags &= ~FpuFlag.DE;
     if (!this.collect()) this.set(to, result);
   }
 
   compare(a: Float80, b: Float80, quiet: boolean): void {
     const order = context.compare(a, b, quiet);
+    if (order === undefined) context.flags &= ~FpuFlag.DE;
     this.collect();
     this.setOrder(order);
   }
@@ -371,7 +379,8 @@ class Fpu {
       if (kind === 3 && (context.flags & (IE | FpuFlag.DE) & ~this.control) === 0) this.pop();
       return;
     }
-    // A denormal operand from memory counts, as one in a register does.
+    // A denormal operand from memory counts, as one in a register does; beside a NaN it doesn't.
+    if (isNaN80(this.get(0))) context.flags &= ~FpuFlag.DE;
     this.arithmetic(kind, 0, this.get(0), operand);
   }
 
@@ -430,6 +439,7 @@ class Fpu {
   }
 
   private storeReal(bytes: 4 | 8, pops: boolean): void {
+    this.checkWritable(bytes);
     let bits: bigint;
     if (this.underflow(0)) {
       if ((this.control & IE) === 0) return;
@@ -448,6 +458,7 @@ class Fpu {
   }
 
   private store80(): void {
+    this.checkWritable(10);
     let x = INDEFINITE;
     if (this.underflow(0)) {
       if ((this.control & IE) === 0) return;
@@ -460,6 +471,7 @@ class Fpu {
   }
 
   private storeInteger(bytes: 2 | 4 | 8, truncate: boolean, pops: boolean): void {
+    this.checkWritable(bytes);
     let value: bigint | undefined;
     const empty = this.underflow(0);
     if (!empty) value = context.integer(this.get(0), bytes * 8, truncate);
@@ -486,6 +498,7 @@ class Fpu {
   }
 
   private storeDecimal(): void {
+    this.checkWritable(10);
     const empty = this.underflow(0);
     const x = this.get(0);
     const value = empty ? undefined : context.integer(x, 64);
@@ -512,6 +525,8 @@ class Fpu {
   }
 
   registerForm(opcode: number, reg: number, rm: number): void {
+    // What isn't an instruction says so before what is pending does.
+    if (isUndefined(opcode, reg, rm)) raise(Vector.UD);
     // FNINIT, FNCLEX and FNSTSW AX don't wait.
     if (!(opcode === 3 && reg === 4) && !(opcode === 7 && reg === 4 && rm === 0)) this.wait();
     this.begin();
@@ -1015,6 +1030,27 @@ class Fpu {
       default:
         this.result(value ?? (isZero(x) ? one : put(Math.cos(a))));
     }
+  }
+}
+
+/** Register forms that mean nothing, by opcode, ModRM.reg and ModRM.rm. SDM volume 2, appendix A.5. */
+function isUndefined(opcode: number, reg: number, rm: number): boolean {
+  switch (opcode) {
+    case 1:
+      if (reg === 4) return rm === 2 || rm === 3 || rm >= 6;
+      return (reg === 2 && rm !== 0) || (reg === 5 && rm === 7);
+    case 2:
+      return reg >= 4 && !(reg === 5 && rm === 1);
+    case 3:
+      return reg === 7 || (reg === 4 && rm > 4);
+    case 5:
+      return reg >= 6;
+    case 6:
+      return reg === 3 && rm !== 1;
+    case 7:
+      return reg === 7 || (reg === 4 && rm !== 0);
+    default:
+      return false;
   }
 }
 

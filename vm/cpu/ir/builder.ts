@@ -137,6 +137,7 @@ export class Builder {
   ltS = (a: Node, b: Node): Node => this.integer('lt_s', 'i32', a, b);
   gtU = (a: Node, b: Node): Node => this.integer('gt_u', 'i32', a, b);
   gtS = (a: Node, b: Node): Node => this.integer('gt_s', 'i32', a, b);
+  geS = (a: Node, b: Node): Node => this.integer('ge_s', 'i32', a, b);
   geU = (a: Node, b: Node): Node => this.integer('ge_u', 'i32', a, b);
   leU = (a: Node, b: Node): Node => this.integer('le_u', 'i32', a, b);
   not = (a: Node): Node => this.xor(a, this.like(a, -1));
@@ -479,6 +480,22 @@ export class Builder {
     otherwise?.();
     this.statements = outer;
     this.emit({ op: Stmt.if, a: condition, whenTrue: first, otherwise: second });
+  }
+
+  /** As {@link if}, where `then` is rare and all that the instruction does, with nothing changed before. */
+  fallBack(condition: Node, then: () => void, otherwise: () => void): void {
+    this.if(condition, then, otherwise);
+    const { a, whenTrue, otherwise: rest } = this.statements.pop()!;
+    this.emit({ op: Stmt.fallBack, a, whenTrue, otherwise: rest });
+  }
+
+  /** A value in the CPU's state, at an address that is computed. */
+  peek(address: Node, bytes: 2 | 8): Node {
+    return node(Expr.rawLoad, bytes === 8 ? 'i64' : 'i32', bytes, 0, address);
+  }
+
+  poke(address: Node, bytes: 2 | 8, value: Node): void {
+    this.emit({ op: Stmt.poke, k: bytes, a: address, b: value });
   }
 
   raise(vector: number, errorCode = -1): void {

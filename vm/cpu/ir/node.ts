@@ -85,6 +85,13 @@ export const Stmt = {
   setVector: 13,
   /** a: linear address; b: v128. */
   storeVector: 14,
+  /** a: address of state; b: value; k: bytes. */
+  poke: 15,
+  /**
+   * a: condition; whenTrue, otherwise. The first arm is rare and does all that the instruction does, before which
+   * nothing has been changed: compiled code may leave it to the interpreter.
+   */
+  fallBack: 16,
 } as const;
 
 /**

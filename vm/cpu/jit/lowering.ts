@@ -67,13 +67,17 @@ export class RegionLowering extends Lowering {
     v128: { locals: [], used: 0 },
   };
   private readonly entry: number;
-  /** Depth of the block behind which the region ends after a fault. */
+  /** Depth of the block behind which the region ends after a fault, and of the one to which it goes to a record. */
   faultDepth = 0;
+  linkDepth = 0;
+  /** Local with the record to go to. */
+  private readonly next: number;
 
-  constructor(code: Code, functions: FunctionIndices, mode: number, locals: RegionLocals) {
+  constructor(code: Code, functions: FunctionIndices, mode: number, locals: RegionLocals, next: number) {
     super(code, functions);
     this.mode = mode;
     this.locals = locals;
+    this.next = next;
     this.compared = {
       x32: code.local('i32'),
       y32: code.local('i32'),
@@ -212,8 +216,8 @@ export class RegionLowering extends Lowering {
         return n.type === 'i32' || this.instruction.immediateHigh === this.instruction.immediateLow >> 31
           ? this.instruction.immediateLow
           : undefined;
-      case Expr.temp:
-        return this.constants.get(n.k);
+      case Expr.operandAddress:
+        return this.slot(n.k);
       case I32.and:
       case I64.and:
         return this.fold(n, (a, b) => a & b);
@@ -238,9 +242,6 @@ export class RegionLowering extends Lowering {
         return undefined;
     }
   }
-
-  /** Temporaries whose value is known. */
-  private readonly constants = new Map<number, number>();
 
   private fold(n: Node, compute: (a: number, b: number) => number): number | undefined {
     const a = this.constant(n.a!);
@@ -392,6 +393,24 @@ export class RegionLowering extends Lowering {
     code.i32(FAULTED);
     code.op(I32.eq);
     code.brIf(code.depth - this.faultDepth, false);
+  }
+
+  /** Leaves it to the interpreter to begin the instruction anew and go on from there. */
+  protected override fallBack(s: Statement): void {
+    const { code } = this;
+    const known = this.constant(s.a!);
+    if (known === undefined || known !== 0) {
+      if (known === undefined) {
+        this.value(s.a!);
+        code.if(undefined, false);
+      }
+      this.record();
+      code.set(this.next);
+      code.br(code.depth - this.linkDepth);
+      if (known !== undefined) return;
+      code.end();
+    }
+    this.list(s.otherwise!);
   }
 
   private address64(address: number, type: ValueType): void {

@@ -130,7 +130,7 @@ class RegionEmitter {
     const calls = Math.max(...nodes.map(({ makes }) => makes?.depth ?? 0));
     this.returns = Array.from({ length: calls }, () => code.local('i64'));
     this.crosses = nodes.some(({ exits }) => exits.some(({ crossing }) => crossing !== undefined));
-    this.lowering = new RegionLowering(code, functions, this.mode, this.locals);
+    this.lowering = new RegionLowering(code, functions, this.mode, this.locals, this.next);
     this.findLiveFlags();
   }
 
@@ -246,6 +246,7 @@ class RegionEmitter {
     lowering.faultDepth = code.depth;
     code.block();
     code.block();
+    lowering.linkDepth = code.depth;
     code.block();
     code.block();
     code.bytes.u8(TRY);

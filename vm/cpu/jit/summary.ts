@@ -78,6 +78,7 @@ class Gatherer {
           this.readsFlags = true;
           break;
         case Stmt.if:
+        case Stmt.fallBack:
           this.list(s.whenTrue!, false);
           this.list(s.otherwise!, false);
           break;

@@ -26,7 +26,7 @@ import {
   HOST_FUNCTIONS,
   type HostFunction,
 } from './base.ts';
-import { defineSimd } from './base-simd.ts';
+import { defineFloat } from './base-simd.ts';
 import { Code } from './code.ts';
 import { type FunctionIndices, loadOpcode, storeOpcode } from './lowering.ts';
 
@@ -91,7 +91,7 @@ export function beginBaseModule(): {
   };
   defineMemory(define, functions);
   defineFlags(define, functions.carries);
-  defineSimd(define, functions);
+  defineFloat(define, functions);
   define('dispatch', (code) => emitDispatch(code, functions.lookup, handlerType, 0));
   define('enter', (code) => {
     code.load(Wasm.i64_load, State.rip);

@@ -14,6 +14,7 @@ import { SCALAR_OPS, type ScalarOp, VECTOR_OPS, type VectorOp } from '../simd/op
 import { FloatOp, Mxcsr, Scratch } from '../simd/operations.ts';
 import type { ValueType } from '../wasm/opcodes.ts';
 import { BASE_FUNCTIONS, type BaseFunction, HOST_FUNCTIONS } from './base.ts';
+import { defineX87 } from './base-x87.ts';
 import type { Code } from './code.ts';
 import { type FunctionIndices, Lowering } from './lowering.ts';
 
@@ -109,8 +110,8 @@ class FunctionLowering extends Lowering {
 
 type Define = (name: BaseFunction, emit: (code: Code) => void) => void;
 
-/** Defines the base module's functions for SSE. */
-export function defineSimd(define: Define, functions: FunctionIndices): void {
+/** Defines the base module's functions for SSE and x87. */
+export function defineFloat(define: Define, functions: FunctionIndices): void {
   const functionOf = (name: BaseFunction, meaning: (b: Builder, ...parameters: Node[]) => Node): void => {
     define(name, (code) => {
       const b = new Builder({ repeat: 0, mode: 'long', size: 64, addressSize: 64 });
@@ -119,6 +120,7 @@ export function defineSimd(define: Define, functions: FunctionIndices): void {
       FunctionLowering.lower(b.template(), result, functions, code);
     });
   };
+  defineX87(functionOf, baseIndex);
   functionOf('floatSlow64', (b, op, x, y) => scalar(b, 64, op, x, y));
   functionOf('floatSlow32', (b, op, x, y) => scalar(b, 32, op, x, y));
   functionOf('floatSlowPacked64', (b, op, x, y) => packed(b, 64, op, x, y));

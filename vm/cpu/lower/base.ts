@@ -96,6 +96,29 @@ export const BASE_FUNCTIONS = {
   floatSlow32: signature('i32 i32 i32', 'i32'),
   floatSlowPacked64: signature('i32 v128 v128', 'i32'),
   floatSlowPacked32: signature('i32 v128 v128', 'i32'),
+  /** x87 instructions in their usual cases: see base-x87.ts. What isn't said returns whether it can't. */
+  x87Compute: signature('i32 i32 i32 i32', 'i32'),
+  /** (operation, ST(i), how). */
+  x87Registers: signature('i32 i32 i32', 'i32'),
+  /** (operation, format, bits). */
+  x87Memory: signature('i32 i32 i64', 'i32'),
+  /** (format, bits). */
+  x87Load: signature('i32 i64', 'i32'),
+  /** (format): leaves bits in the scratch area. */
+  x87Store: signature('i32', 'i32'),
+  /** (pops): ends a store. */
+  x87Stored: signature('i32', 'i32'),
+  /** (address) → C3 and C0 of ST(0) against a real there, or −1. */
+  x87Order: signature('i32', 'i32'),
+  /** (ST(i), pops). */
+  x87CompareRegister: signature('i32 i32', 'i32'),
+  /** (format, pops, bits). */
+  x87CompareMemory: signature('i32 i32 i64', 'i32'),
+  /** (ST(i), pops) → EFLAGS bits, or −1. */
+  x87CompareFlags: signature('i32 i32', 'i32'),
+  /** (move, ST(i)). */
+  x87Move: signature('i32 i32', 'i32'),
+  x87Root: signature('', 'i32'),
   /** (RIP): goes there. */
   dispatch: signature('i64'),
   /** Goes to State.rip: how TypeScript enters guest code. */

@@ -76,7 +76,7 @@ export abstract class Lowering {
     return this.code.local(type);
   }
 
-  private list(statements: readonly Statement[]): void {
+  protected list(statements: readonly Statement[]): void {
     for (const statement of statements) this.statement(statement);
   }
 
@@ -129,6 +129,14 @@ export abstract class Lowering {
       case Stmt.if:
         this.conditional(s);
         return;
+      case Stmt.poke:
+        this.value(s.a!);
+        this.value(s.b!);
+        code.memory(storeOpcode(s.k, s.b!.type), 0);
+        return;
+      case Stmt.fallBack:
+        this.fallBack(s);
+        return;
       case Stmt.helper:
         this.helper(s);
         return;
@@ -140,7 +148,12 @@ export abstract class Lowering {
     }
   }
 
-  private conditional(s: Statement): void {
+  /** Without compiled code to leave, an if like others. */
+  protected fallBack(s: Statement): void {
+    this.conditional(s);
+  }
+
+  protected conditional(s: Statement): void {
     const known = this.constant(s.a!);
     if (known !== undefined) {
       this.list(known !== 0 ? s.whenTrue! : s.otherwise!);
