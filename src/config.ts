@@ -75,6 +75,11 @@ export interface VmConfig {
   console?: ConsoleConfig | undefined;
   /** Whether the guest may end the run through port 0xf4. */
   debugExit?: boolean | undefined;
+  /**
+   * Whether two runs shall print the same and execute the same instructions: time runs by instructions, from a fixed
+   * date, and random numbers are the same each time. Not on kvm.
+   */
+  deterministic?: boolean | undefined;
   /** What a guest's reset does: starts it anew (the default), or ends the run. */
   onReset?: 'restart' | 'end' | undefined;
   /** For the command line: seconds until the run is ended. */
@@ -117,6 +122,8 @@ export interface ResolvedConfig {
   console: ConsoleConfig;
   /** As in {@link VmConfig}. */
   debugExit: boolean;
+  /** As in {@link VmConfig}. */
+  deterministic: boolean;
   /** As in {@link VmConfig}. */
   onReset: 'restart' | 'end';
   /** As in {@link VmConfig}. */
@@ -227,6 +234,7 @@ const configSchema: v.GenericSchema<VmConfig, ResolvedConfig> = v.strictObject({
     'stdio',
   ),
   debugExit: v.optional(v.boolean('debugExit: true or false'), false),
+  deterministic: v.optional(v.boolean('deterministic: true or false'), false),
   onReset: v.optional(v.picklist(['restart', 'end'], "onReset: expected 'restart' or 'end'"), 'restart'),
   timeout: v.optional(
     v.pipe(

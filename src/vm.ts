@@ -99,9 +99,20 @@ export class Vm extends EventEmitter<VmEventMap> implements AsyncDisposable {
     if (devices > VIRTIO_GSIS.length) {
       throw new ConfigError(`${devices} virtio devices, but at most ${VIRTIO_GSIS.length} fit in a machine`);
     }
-    const { driver, notice }: ChosenDriver = await chooseDriver(config.engine);
-    const { rng, debugExit, memory, onReset } = config;
-    const machine = new Machine({ driver, memory, cpus, disks, nets, rng, debugExit, guest, onReset });
+    const { driver, notice }: ChosenDriver = await chooseDriver(config.engine, config.deterministic);
+    const { rng, debugExit, deterministic, memory, onReset } = config;
+    const machine = new Machine({
+      driver,
+      memory,
+      cpus,
+      disks,
+      nets,
+      rng,
+      debugExit,
+      deterministic,
+      guest,
+      onReset,
+    });
     return new Vm(config, machine, notice);
   }
 

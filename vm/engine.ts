@@ -6,6 +6,7 @@
  * until it needs someone, and says so in its reused {@link Exit}; vcpu-loop.ts serves that, for every
  * driver alike.
  */
+import type { Clock } from '../devices/device.ts';
 import type { GuestMemory } from '../devices/memory.ts';
 import type { MachineParts } from './parts.ts';
 import type { EntryState, VcpuState } from './vcpu-state.ts';
@@ -62,8 +63,11 @@ export interface Vcpu {
    * Hot path: allocates nothing.
    */
   run(): ExitReason;
-  /** Finishes what the last exit left half done (the read of a port, say), so that the state can be saved. */
-  settle(): void;
+  /**
+   * Finishes what the last exit left half done (the read of a port, say), so that the state can be saved.
+   * @returns `interrupted` when all is done; an exit that the instruction needs first
+   */
+  settle(): ExitReason;
   /** Whether the vCPU has halted and no interrupt can wake it. */
   haltedForGood(): boolean;
   /** After `internalError`: what happened, for the user. */
@@ -123,6 +127,8 @@ export interface Engine {
   readonly name: EngineName;
   readonly capabilities: EngineCapabilities;
   readonly memory: GuestMemory;
+  /** Machine time, as the devices see it. */
+  readonly clock: Clock;
   /** Sets the boot CPU to where the loaded guest starts. Before {@link Engine.start}. */
   setEntry(entry: EntryState): void;
   /** Starts the threads and lets the vCPUs run. */

@@ -33,6 +33,8 @@ export interface MachineOptions {
   readonly nets: readonly NetPart[];
   readonly rng: boolean;
   readonly debugExit: boolean;
+  /** Virtual time and seeded random numbers; the driver has {@link EngineCapabilities.virtualTime}. */
+  readonly deterministic: boolean;
   readonly guest: GuestSource;
   /** What to do when the guest asks for a reset: start it anew, or end the run. */
   readonly onReset: 'restart' | 'end';
@@ -82,7 +84,7 @@ export class Machine extends EventEmitter<MachineEventMap> {
   constructor(options: MachineOptions) {
     super();
     this.options = options;
-    const { memory, cpus, disks, nets, rng, debugExit } = options;
+    const { memory, cpus, disks, nets, rng, debugExit, deterministic } = options;
     this.parts = {
       memory,
       cpus,
@@ -90,10 +92,11 @@ export class Machine extends EventEmitter<MachineEventMap> {
       nets,
       rng,
       debugExit,
+      deterministic,
       control: Control.buffer(cpus),
       deviceState: new SharedArrayBuffer(DEVICE_STATE_BYTES),
       statistics: statisticsBuffer(cpus),
-      console: consoleBuffers(),
+      console: consoleBuffers(deterministic),
     };
     this.control = new Control(this.parts.control);
     this.control.onOutcome = () => this.runEnded();
@@ -201,7 +204,7 @@ export class Machine extends EventEmitter<MachineEventMap> {
     try {
       const platform = buildPlatform(this.parts, {
         memory: this.engine.memory,
-        clock: { now: () => monotonicNow() - this.control.clockBase, wallTime: () => Date.now() },
+        clock: this.engine.clock,
         alarm: { deadlineMoved: () => {} },
         control: this.control,
         console: { send: () => false, receive: () => -1 },

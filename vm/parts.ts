@@ -31,6 +31,8 @@ export interface MachineParts {
   readonly nets: readonly NetPart[];
   readonly rng: boolean;
   readonly debugExit: boolean;
+  /** Whether the run shall be repeatable: virtual time, seeded random numbers. */
+  readonly deterministic: boolean;
   /** Shared memory of the machine's threads. */
   readonly control: SharedArrayBuffer;
   readonly deviceState: SharedArrayBuffer;

@@ -8,7 +8,7 @@ import { EXIT_REASON_NAMES } from './engine.ts';
 const DEVICES_MAXIMUM = 64;
 const REASONS = EXIT_REASON_NAMES.length;
 /** Every vCPU thread counts in a row of its own, so that no two write to one word. */
-const ROW = REASONS + 2 * DEVICES_MAXIMUM;
+const ROW = REASONS + 2 * DEVICES_MAXIMUM + 1;
 
 /** Shared memory for the counters of `threads` vCPU threads. */
 export function statisticsBuffer(threads: number): SharedArrayBuffer {
@@ -23,6 +23,8 @@ export interface ThreadCounters {
   readonly pio: Float64Array;
   /** By index of device on the memory bus. */
   readonly mmio: Float64Array;
+  /** One number: instructions executed, where the driver counts them. */
+  readonly instructions: Float64Array;
 }
 
 /** The counters that vCPU `thread` writes. */
@@ -31,7 +33,8 @@ export function threadCounters(buffer: SharedArrayBuffer, thread: number): Threa
   return {
     exits: row.subarray(0, REASONS),
     pio: row.subarray(REASONS, REASONS + DEVICES_MAXIMUM),
-    mmio: row.subarray(REASONS + DEVICES_MAXIMUM),
+    mmio: row.subarray(REASONS + DEVICES_MAXIMUM, REASONS + 2 * DEVICES_MAXIMUM),
+    instructions: row.subarray(ROW - 1),
   };
 }
 
@@ -41,6 +44,8 @@ export interface Statistics {
   readonly exits: Readonly<Record<string, number>>;
   /** Number of accesses by device name. */
   readonly devices: Readonly<Record<string, number>>;
+  /** Instructions executed, all vCPUs; interrupts and exceptions count, too. Undefined on KVM, which doesn't count them. */
+  readonly instructions: number | undefined;
 }
 
 /** @param pioNames, mmioNames - device names in order of their index on each bus */
@@ -52,11 +57,13 @@ export function gatherStatistics(
 ): Statistics {
   const exits: Record<string, number> = {};
   const devices: Record<string, number> = {};
+  let instructions = 0;
   const add = (into: Record<string, number>, name: string | undefined, count: number): void => {
     if (name !== undefined && count > 0) into[name] = (into[name] ?? 0) + count;
   };
   for (let thread = 0; thread < threads; thread++) {
     const counters = threadCounters(buffer, thread);
+    instructions += counters.instructions[0]!;
     counters.exits.forEach((count, reason) => {
       add(exits, EXIT_REASON_NAMES[reason], count);
     });
@@ -67,5 +74,5 @@ export function gatherStatistics(
       add(devices, mmioNames[index], count);
     });
   }
-  return { exits, devices };
+  return { exits, devices, instructions: instructions > 0 ? instructions : undefined };
 }

@@ -4,7 +4,12 @@
 import type { Statistics } from '../../vm/statistics.ts';
 
 export function formatStatistics(statistics: Statistics): string {
-  return table('exits by reason', statistics.exits) + table('accesses by device', statistics.devices);
+  const { exits, devices, instructions } = statistics;
+  return (
+    table('exits by reason', exits) +
+    table('accesses by device', devices) +
+    (instructions === undefined ? '' : `\ninstructions  ${instructions}\n`)
+  );
 }
 
 function table(title: string, counts: Readonly<Record<string, number>>): string {

@@ -14,6 +14,7 @@ import './isa/index.ts';
 import type { CpuCode } from './code.ts';
 import { CROSS_PAGE, ModeBit, Op, SAVED_STATE_SIZE, SAVED_STATES, Seg, State, TLB } from './layout.ts';
 import { type HostFunction, STACK_ACCESS } from './lower/base.ts';
+import { Handler } from './lower/base-module.ts';
 import type { CpuMemory } from './memory.ts';
 import { Mmu, type MmuClient } from './mmu.ts';
 import { type CpuContext, CR0, CR4, EFER, EFLAGS, isLong, isReal, isVirtual8086 } from './system/context.ts';
@@ -41,6 +42,10 @@ export const CpuExit = { slice: 0, io: 1, mmio: 2, halted: 3, shutdown: 4 } as c
 export type CpuExit = (typeof CpuExit)[keyof typeof CpuExit];
 
 const LAPIC_MASK = 0xfffff000;
+/** Offsets of local APIC registers. SDM volume 3A, table 10-1 */
+const APIC_TPR = 0x80;
+const APIC_EOI = 0xb0;
+const APIC_CURRENT_COUNT = 0x390;
 /** Accesses of one instruction that have been served, to be given to it when it is begun anew. */
 const REPLAYS_MAXIMUM = 64;
 
@@ -48,7 +53,7 @@ export class Cpu implements CpuContext, MmuClient {
   readonly memory: CpuMemory;
   readonly mmu: Mmu;
   readonly code: CodeCache;
-  /** Instructions executed so far. */
+  /** Instructions executed so far; an exception or interrupt on its way into the guest counts as one, too. */
   executed = 0;
   /** The access that {@link CpuExit.io} and mmio are about. Data lies in the CPU's memory at {@link ACCESS_DATA}. */
   readonly access = { address: 0, bytes: 1, isWrite: false, toRegister: false };
@@ -116,6 +121,28 @@ export class Cpu implements CpuContext, MmuClient {
     this.memory.u8.copyWithin(State.gpr, from, from + State.end - State.gpr);
     this.mmu.flushAll();
     this.updateMode();
+  }
+
+  /** Puts all vCPUs' states where others can see them. */
+  putAside(): void {
+    const { current } = this;
+    // Messages are no part of a state: what they do is.
+    this.messages.forEach((message, index) => {
+      if (message.init || message.startup >= 0) this.select(index);
+    });
+    this.select(current);
+    this.store();
+  }
+
+  /** Takes up states from there, which may be others by now. @param index - of the vCPU to run */
+  takeUp(index: number): void {
+    this.current = index;
+    this.load();
+  }
+
+  /** Forgets what was decoded: RAM is another's. */
+  forgetCode(): void {
+    this.program.clear();
   }
 
   /** An INIT message for a vCPU. */
@@ -285,33 +312,48 @@ export class Cpu implements CpuContext, MmuClient {
   // Running
 
   /**
-   * Runs guest code for about so many instructions.
+   * Runs guest code for so many instructions. Compiled code looks at the budget only now and then, and blocks are
+   * run as a whole: the slice ends before the first block that has more instructions than are left, and with
+   * `exact` what is left is done one by one.
+   * @param instructions - for a slice that isn't exact, enough for any block
    * @returns why it stopped
    */
-  run(instructions: number): CpuExit {
-    if (this.code.isFull) this.program.clear();
+  run(instructions: number, exact = false): CpuExit {
     const { memory } = this;
-    let left = instructions;
-    while (left > 0) {
+    const end = this.executed + instructions;
+    let oneByOne = false;
+    this.yields = false;
+    while (this.executed < end) {
+      if (this.code.isFull) this.program.clear();
       if (this.takeInterrupt()) continue;
       if (memory.get(State.halted) !== 0 || memory.get(State.waitsForStartup) !== 0) return CpuExit.halted;
-      const before = this.executed;
       this.pendingExit = CpuExit.slice;
-      const single = memory.get(State.interruptShadow) !== 0 || this.replayCount > 0 || this.trapFlag();
+      const single =
+        oneByOne || memory.get(State.interruptShadow) !== 0 || this.replayCount > 0 || this.trapFlag();
       if (single) this.step();
-      else this.slice(left);
-      left -= this.executed - before + 1;
+      else if (this.slice(end - this.executed)) {
+        if (!exact) return CpuExit.slice;
+        oneByOne = true;
+      }
       if (this.pendingExit !== CpuExit.slice) return this.pendingExit;
       if (this.isShutDown) {
         this.isShutDown = false;
         return CpuExit.shutdown;
       }
-      if (this.code.isFull || this.yields) {
-        this.yields = false;
-        return CpuExit.slice;
-      }
+      if (this.yields) return CpuExit.slice;
     }
     return CpuExit.slice;
+  }
+
+  /**
+   * Instructions that were done before the one that runs. Not for compiled code that hasn't called a helper: it has
+   * the budget elsewhere.
+   */
+  get executedNow(): number {
+    if (!this.inHelper) return this.executed;
+    const { memory } = this;
+    const undone = memory.u16[((this.record & ~STACK_ACCESS) + Op.place + 2) >> 1]!;
+    return this.executed + this.sliceStart - memory.get(State.budget) - undone;
   }
 
   private isShutDown = false;
@@ -323,18 +365,23 @@ export class Cpu implements CpuContext, MmuClient {
     return (this.memory.get(State.eflags) & EFLAGS.TF) !== 0;
   }
 
-  private slice(instructions: number): void {
+  /** @returns whether it came to a block with more instructions than were left */
+  private slice(instructions: number): boolean {
     const { memory } = this;
     this.sliceStart = instructions;
     memory.set(State.budget, instructions);
     this.record = 0;
+    let short = false;
     try {
       this.program.enter();
+      short = memory.get(State.budget) > 0;
     } catch (thrown) {
       this.caught(thrown);
     }
     this.executed += this.sliceStart - memory.get(State.budget);
+    this.sliceStart = memory.get(State.budget);
     this.program.compilePending();
+    return short;
   }
 
   /** One instruction by itself: after STI, with TF, and for what has to be begun anew. */
@@ -357,6 +404,7 @@ export class Cpu implements CpuContext, MmuClient {
     }
     this.mmu.stepping = false;
     this.executed += this.sliceStart - memory.get(State.budget);
+    this.sliceStart = memory.get(State.budget);
     if (!finished) return;
     this.replayCount = 0;
     if (hadTrap && this.pendingExit === CpuExit.slice) {
@@ -373,6 +421,24 @@ export class Cpu implements CpuContext, MmuClient {
     if (this.code.isFull) this.program.clear();
     this.isShutDown = false;
     this.step();
+    return this.isShutDown ? CpuExit.shutdown : this.pendingExit;
+  }
+
+  /** Runs one block, compiled or not, and delivers what it raises, without a look at interrupts: for tests. */
+  runBlock(): CpuExit {
+    const { memory, code } = this;
+    if (this.trapFlag() || memory.get(State.interruptShadow) !== 0) return this.stepOnce();
+    if (code.isFull) this.program.clear();
+    this.isShutDown = false;
+    this.pendingExit = CpuExit.slice;
+    this.record = 0;
+    try {
+      const head = code.lookup();
+      if (memory.get(head + Op.handler) === Handler.undecoded) code.decode(head);
+      this.slice(Math.max(1, memory.get(head + Op.instructions)));
+    } catch (thrown) {
+      this.caught(thrown);
+    }
     return this.isShutDown ? CpuExit.shutdown : this.pendingExit;
   }
 
@@ -437,6 +503,8 @@ export class Cpu implements CpuContext, MmuClient {
   }
 
   private exception(vector: number, errorCode: number): void {
+    // Counts, so that a guest whose handlers fault at once gets on, too.
+    this.executed++;
     this.delivering(() => deliverException(this, vector, isReal(this.memory) ? -1 : errorCode));
   }
 
@@ -489,6 +557,7 @@ export class Cpu implements CpuContext, MmuClient {
   }
 
   private interrupt(vector: number): void {
+    this.executed++;
     this.delivering(() => {
       try {
         deliver(this, vector, -1, 'external');
@@ -514,7 +583,7 @@ export class Cpu implements CpuContext, MmuClient {
     this.leaveSoon();
   }
 
-  /** Leaves guest code at State.rip, for all decoded code to be thrown away. */
+  /** Leaves guest code at State.rip between two instructions. */
   private leaveFull(): never {
     INSTRUCTION_EXIT.kind = 'full';
     throw INSTRUCTION_EXIT;
@@ -592,6 +661,7 @@ export class Cpu implements CpuContext, MmuClient {
   readDevice(gpa: number, bytes: number, host: number): void {
     const { memory } = this;
     if (this.isApic(gpa)) {
+      if ((gpa & 0xfff) === APIC_CURRENT_COUNT) this.runAlone();
       memory.set(host, this.apic.read(gpa & 0xfff, 4));
       memory.set(host + 4, 0);
       return;
@@ -609,6 +679,8 @@ export class Cpu implements CpuContext, MmuClient {
   writeDevice(gpa: number, bytes: number, host: number): void {
     const { memory } = this;
     if (this.isApic(gpa)) {
+      // What it may interrupt comes right after this instruction, and times are those of this instruction.
+      if (memory.get(State.eflags) & EFLAGS.IF || !isPlainApicWrite(gpa & 0xfff)) this.runAlone();
       this.apic.write(gpa & 0xfff, 4, memory.data.getUint32(host, true));
       return;
     }
@@ -619,6 +691,13 @@ export class Cpu implements CpuContext, MmuClient {
     this.deviceAccess(gpa, bytes, true);
     memory.u8.copyWithin(ACCESS_DATA, host, host + Math.min(bytes, 8));
     INSTRUCTION_EXIT.kind = 'mmio';
+    throw INSTRUCTION_EXIT;
+  }
+
+  /** Begins the instruction anew by itself, unless it is. */
+  private runAlone(): void {
+    if (this.mmu.stepping) return;
+    INSTRUCTION_EXIT.kind = 'step';
     throw INSTRUCTION_EXIT;
   }
 
@@ -789,7 +868,8 @@ export class Cpu implements CpuContext, MmuClient {
       },
       lookup: () => {
         this.record = 0;
-        if (code.isFull) this.leaveFull();
+        // At the end of a slice nothing is fetched any more, as that may fault.
+        if (code.isFull || memory.get(State.budget) === 0) this.leaveFull();
         return code.lookup();
       },
       decode: (head) => {
@@ -803,6 +883,11 @@ export class Cpu implements CpuContext, MmuClient {
       hot: (head) => this.program.hot(head!),
     };
   }
+}
+
+/** Registers of a local APIC whose write neither depends on time nor interrupts a CPU that has interrupts off. */
+function isPlainApicWrite(offset: number): boolean {
+  return offset === APIC_EOI || offset === APIC_TPR;
 }
 
 export function savedState(index: number): number {

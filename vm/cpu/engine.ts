@@ -4,8 +4,10 @@
  */
 import { once } from 'node:events';
 import { SHARE_ENV, Worker } from 'node:worker_threads';
+import type { Clock } from '../../devices/device.ts';
 import { ConfigError, HostError, Type2Error } from '../../devices/errors.ts';
 import type { GuestMemory } from '../../devices/memory.ts';
+import { HostClock } from '../clock.ts';
 import { Control, Request } from '../control.ts';
 import type {
   Engine,
@@ -17,11 +19,11 @@ import type {
 } from '../engine.ts';
 import type { MachineParts } from '../parts.ts';
 import type { EntryState, VcpuState } from '../vcpu-state.ts';
-import { chipsBuffer } from './chips.ts';
+import { Chips, chipsBuffer } from './chips.ts';
 import { CPU_VCPUS_MAXIMUM, SAVED_STATE_SIZE, SAVED_STATES, State } from './layout.ts';
 import { CPU_MEMORY_MAXIMUM, CpuMemory, createCpuMemory, guestMemoryOver } from './memory.ts';
 import { resetState } from './system/reset.ts';
-import type { CpuThreadData, CpuThreadMessage } from './threads.ts';
+import { type CpuThreadData, type CpuThreadMessage, WAKE, WAKE_WORDS } from './threads.ts';
 import { applyEntry, readVcpuState, writeVcpuState } from './vcpu-state.ts';
 
 const CAPABILITIES: EngineCapabilities = {
@@ -55,6 +57,8 @@ export class CpuEngine implements Engine {
   private readonly events: EngineEvents;
   private readonly control: Control;
   private readonly cpuMemory: CpuMemory;
+  /** As the CPU's thread has them; touched here only while that stands. */
+  private readonly chips: Chips;
   private readonly data: CpuThreadData;
   private readonly wake: Int32Array;
   private exited: Promise<void> = Promise.resolve();
@@ -90,13 +94,26 @@ export class CpuEngine implements Engine {
     }
     this.cpuMemory = new CpuMemory(memory, parts.memory);
     this.memory = guestMemoryOver(memory, parts.memory);
-    const wake = new SharedArrayBuffer(4);
+    const wake = new SharedArrayBuffer(4 * WAKE_WORDS);
     this.wake = new Int32Array(wake);
-    this.data = { parts, engine: name, memory, chips: chipsBuffer(parts.cpus), wake };
+    const chips = chipsBuffer(parts.cpus);
+    this.data = { parts, engine: name, memory, chips, wake };
+    const nothing = (): void => {};
+    this.chips = new Chips(parts.cpus, chips, {
+      hostClock: parts.deterministic ? undefined : new HostClock(this.control),
+      alarm: { deadlineMoved: nothing },
+      executed: () => this.chips.time.instructions,
+      signals: () => ({ interruptPending: nothing, nmi: nothing, init: nothing, startup: nothing }),
+    });
+    this.chips.reset();
     for (let index = 0; index < parts.cpus; index++) {
       resetState(this.cpuMemory, index === 0);
       this.putAside(index);
     }
+  }
+
+  get clock(): Clock {
+    return this.chips.time;
   }
 
   setEntry(entry: EntryState): void {
@@ -190,8 +207,8 @@ export class CpuEngine implements Engine {
   }
 
   wakeDevices(): void {
-    Atomics.store(this.wake, 0, 1);
-    Atomics.notify(this.wake, 0);
+    Atomics.store(this.wake, WAKE, 1);
+    Atomics.notify(this.wake, WAKE);
   }
 
   checkHalted(): void {

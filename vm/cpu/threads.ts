@@ -2,13 +2,19 @@
 import type { EngineName } from '../engine.ts';
 import type { MachineParts } from '../parts.ts';
 
+/** Written and notified by the main thread to make the CPU's look around. */
+export const WAKE = 0;
+/** Written by the main thread when it has put other contents into RAM. */
+export const RAM_CHANGED = 1;
+export const WAKE_WORDS = 2;
+
 export interface CpuThreadData {
   readonly parts: MachineParts;
   readonly engine: EngineName;
   readonly memory: WebAssembly.Memory;
   /** State of interrupt controllers and timers. */
   readonly chips: SharedArrayBuffer;
-  /** One word: written and notified to make the thread look around. */
+  /** Words at {@link WAKE} and {@link RAM_CHANGED}. */
   readonly wake: SharedArrayBuffer;
 }
 

@@ -3,10 +3,12 @@
  * thread for each vCPU and one for the devices, and stops them again. While the guest runs, the main
  * thread does nothing for it.
  */
-import { Type2Error } from '../../devices/errors.ts';
+import type { Clock } from '../../devices/device.ts';
+import { ConfigError, Type2Error } from '../../devices/errors.ts';
 import * as libc from '../../devices/host/libc.ts';
 import type { GuestMemory, HostAddress } from '../../devices/memory.ts';
 import { QUEUE_NOTIFY } from '../../devices/virtio/mmio.ts';
+import { HostClock } from '../clock.ts';
 import { Control, Request } from '../control.ts';
 import type { Engine, EngineCapabilities, EngineEvents } from '../engine.ts';
 import { CPUS_MAXIMUM, MEMORY_MAXIMUM, virtioSlot } from '../layout.ts';
@@ -44,6 +46,7 @@ export class KvmEngine implements Engine {
   readonly name = 'kvm';
   readonly capabilities: EngineCapabilities;
   readonly memory: GuestMemory;
+  readonly clock: Clock;
   private readonly parts: MachineParts;
   private readonly events: EngineEvents;
   private readonly system: KvmSystem;
@@ -59,11 +62,13 @@ export class KvmEngine implements Engine {
   private deviceThread: KvmThread | undefined;
   private closing: Promise<void> | undefined;
 
-  /** @throws HostError when the host refuses; nothing is left behind then */
+  /** @throws HostError when the host refuses; nothing is left behind then. ConfigError for what KVM can't do */
   constructor(parts: MachineParts, events: EngineEvents) {
+    if (parts.deterministic) throw new ConfigError('kvm has no virtual time');
     this.parts = parts;
     this.events = events;
     this.control = new Control(parts.control);
+    this.clock = new HostClock(this.control);
     this.system = new KvmSystem();
     this.capabilities = kvmCapabilities(this.system, true);
     // Threads load their code while this one makes the VM; they wait for their data.

@@ -68,6 +68,7 @@ test('state of vCPUs and devices is saved and restored in the middle of a run', 
     nets: [],
     rng: true,
     debugExit: false,
+    deterministic: false,
     onReset: 'end',
     guest: {
       image: readFileSync(kernel),
