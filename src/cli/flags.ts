@@ -22,6 +22,7 @@ export interface Flags {
   readonly console?: string;
   readonly debugExit?: boolean;
   readonly deterministic?: boolean;
+  readonly portable?: boolean;
   readonly reboot?: boolean;
   readonly timeout?: string;
   readonly stats?: boolean;
@@ -31,8 +32,20 @@ export interface Flags {
 
 /** Fields of the configuration that the flags set; absent flags set nothing. @throws ConfigError */
 export function flagsToConfig(flags: Flags): Record<string, unknown> {
-  const { engine, guest, kernel, initrd, append, protocol, memory, debugExit, deterministic, stats, quiet } =
-    flags;
+  const {
+    engine,
+    guest,
+    kernel,
+    initrd,
+    append,
+    protocol,
+    memory,
+    debugExit,
+    deterministic,
+    portable,
+    stats,
+    quiet,
+  } = flags;
   const nets = flags.net?.filter((net) => net !== 'none').map(parseNet);
   const fields: Record<string, unknown> = {
     engine,
@@ -44,6 +57,7 @@ export function flagsToConfig(flags: Flags): Record<string, unknown> {
     memory,
     debugExit,
     deterministic,
+    portable,
     stats,
     quiet,
     loadAddress: number('--load-address', flags.loadAddress),

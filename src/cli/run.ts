@@ -50,6 +50,7 @@ export function runCommand(): Command {
     .option('--console <stdio|none|file=PATH>', 'where the serial console goes (default: stdio)')
     .option('--debug-exit', 'let the guest end the run through port 0xf4')
     .option('--deterministic', 'make the run repeatable: virtual time, seeded random numbers; not on kvm')
+    .option('--portable', 'show a guest on kvm no more of the processor than the other engines have')
     .option('--no-reboot', 'end the run when the guest asks for a reset, instead of starting it anew')
     .option('--timeout <seconds>', 'end the run after this time')
     .option('--stats', 'at the end, print exits by reason and by device, and instructions')

@@ -4,11 +4,15 @@
 import type { Statistics } from '../../vm/statistics.ts';
 
 export function formatStatistics(statistics: Statistics): string {
-  const { exits, devices, instructions } = statistics;
+  const { exits, devices, instructions, undefinedInstructions } = statistics;
+  const absent = Object.entries(undefinedInstructions)
+    .sort(([, a], [, b]) => b - a)
+    .map(([name, count]) => `${name} ${count}`);
   return (
     table('exits by reason', exits) +
     table('accesses by device', devices) +
-    (instructions === undefined ? '' : `\ninstructions  ${instructions}\n`)
+    (instructions === undefined ? '' : `\ninstructions  ${instructions}\n`) +
+    (absent.length === 0 ? '' : `\nundefined instructions: ${absent.join(', ')}\n`)
   );
 }
 

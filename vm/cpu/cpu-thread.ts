@@ -12,11 +12,12 @@ import { HostClock, monotonicNow } from '../clock.ts';
 import { GuestConsole } from '../console.ts';
 import { Control, Request } from '../control.ts';
 import { buildPlatform } from '../platform.ts';
-import { threadCounters } from '../statistics.ts';
+import { NamedCounters, threadCounters } from '../statistics.ts';
 import { runVcpu } from '../vcpu-loop.ts';
 import { Chips } from './chips.ts';
 import { CpuCode } from './code.ts';
 import { Cpu } from './cpu.ts';
+import { CpuidTable } from './cpuid-table.ts';
 import { CpuGroup } from './group.ts';
 import { HANDLERS_FILE, type HandlerModule, unpackHandlers } from './handlers.ts';
 import { CpuMemory, guestMemoryOver } from './memory.ts';
@@ -87,10 +88,13 @@ function runThread(data: CpuThreadData, port: MessagePort): void {
     for (const close of closers) close();
     return;
   }
+  const undefinedInstructions = new NamedCounters(parts.statistics);
+  const cpuid = new CpuidTable(data.cpuid);
   const random = new Uint32Array(256);
   let randomLeft = 0;
   cpu = new Cpu(memory, new CpuCode(memory, builtHandlers(), data.engine === 'jit'), chips.apics, {
-    cpus: parts.cpus,
+    cpuid: (index, leaf, subleaf) => cpuid.lookup(index, leaf, subleaf),
+    undefinedInstruction: (name) => undefinedInstructions.add(name),
     tsc: () => time.tsc(),
     setTsc: (value) => {
       time.setTsc(value);

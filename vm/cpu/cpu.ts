@@ -6,13 +6,26 @@
  * TLB misses, helpers and lookups; faults come as exceptions thrown through their frames.
  */
 import type { LocalApic } from '../../devices/lapic.ts';
+import type { CpuidResult } from '../cpuid.ts';
+import { nameOfAbsent } from './absent.ts';
 import { CodeCache } from './code-cache.ts';
-import { type CpuidResult, cpuid } from './cpuid.ts';
 import { FAULT, GuestFault, INSTRUCTION_EXIT, InstructionExit, raise, SHUTDOWN, Vector } from './fault.ts';
 import type { Form } from './forms.ts';
 import './isa/index.ts';
 import type { CpuCode } from './code.ts';
-import { CROSS_PAGE, ModeBit, Op, SAVED_STATE_SIZE, SAVED_STATES, Seg, State, TLB } from './layout.ts';
+import { INSTRUCTION_MAXIMUM } from './decode.ts';
+import {
+  CROSS_PAGE,
+  EventKind,
+  ModeBit,
+  Op,
+  RAM_START,
+  SAVED_STATE_SIZE,
+  SAVED_STATES,
+  Seg,
+  State,
+  TLB,
+} from './layout.ts';
 import { type HostFunction, STACK_ACCESS } from './lower/base.ts';
 import { Handler } from './lower/base-module.ts';
 import type { CpuMemory } from './memory.ts';
@@ -20,14 +33,15 @@ import { Mmu, type MmuClient } from './mmu.ts';
 import { type CpuContext, CR0, CR4, EFER, EFLAGS, isLong, isReal, isVirtual8086 } from './system/context.ts';
 import { ADDRESS_MSRS, PLAIN_MSRS } from './system/control-registers.ts';
 import { HELPERS } from './system/helpers.ts';
-import { deliver, deliverException } from './system/interrupts.ts';
+import { deliver, deliverException, type InterruptSource } from './system/interrupts.ts';
 import { resetState } from './system/reset.ts';
 import { Attribute, checkSegment, setSegment } from './system/segments.ts';
 import { STRING_SCRATCH } from './system/strings.ts';
 
 /** What surrounds a CPU: time, interrupts, devices. */
 export interface CpuHost {
-  readonly cpus: number;
+  /** What CPUID says on a vCPU. */
+  cpuid(index: number, leaf: number, subleaf: number): CpuidResult;
   /** Guest TSC as a double. */
   tsc(): number;
   setTsc(value: number): void;
@@ -35,6 +49,8 @@ export interface CpuHost {
   externalInterrupt(apic: LocalApic): number;
   hasExternalInterrupt(apic: LocalApic): boolean;
   random(): number;
+  /** Statistics: an instruction that isn't there has been met. */
+  undefinedInstruction(name: string): void;
 }
 
 /** Why {@link Cpu.run} came back. */
@@ -467,7 +483,9 @@ export class Cpu implements CpuContext, MmuClient {
     if (thrown instanceof GuestFault) {
       // A port access that ended the instruction before comes first; the fault will come again.
       if (this.pendingExit === CpuExit.io) return true;
-      this.exception(thrown.byAddress && onStack ? Vector.SS : thrown.vector, thrown.errorCode);
+      const { vector, errorCode, byAddress } = thrown;
+      if (vector === Vector.UD) this.noteUndefined();
+      this.exception(byAddress && onStack ? Vector.SS : vector, errorCode);
       return true;
     }
     if (thrown === SHUTDOWN) {
@@ -475,6 +493,28 @@ export class Cpu implements CpuContext, MmuClient {
       return true;
     }
     throw thrown;
+  }
+
+  /** Counts an instruction that has raised #UD, unless that is all that it is for. */
+  private noteUndefined(): void {
+    const { memory } = this;
+    const is64 = (memory.get(State.mode) & ModeBit.codeSize) === 2;
+    const low = is64
+      ? memory.get(State.rip)
+      : (memory.get(State.rip) + memory.get(State.segBase + 8 * Seg.cs)) | 0;
+    let gpa: number;
+    try {
+      gpa = this.mmu.translateFetch(low, is64 ? memory.get(State.rip + 4) : 0);
+    } catch (thrown) {
+      // Its page has gone since it was decoded.
+      if (thrown instanceof GuestFault) return;
+      throw thrown;
+    }
+    const start = RAM_START + gpa;
+    const end = Math.min(start + INSTRUCTION_MAXIMUM, (start & ~0xfff) + 0x1000);
+    const bytes = memory.u8.slice(start, end);
+    if (bytes[0] === 0x0f && [0x0b, 0xb9, 0xff].includes(bytes[1]!)) return;
+    this.host.undefinedInstruction(nameOfAbsent(bytes, memory.get(State.mode)));
   }
 
   /** Whether the access that called back was by the stack segment: it says so, or the memory operand's segment does. */
@@ -524,9 +564,23 @@ export class Cpu implements CpuContext, MmuClient {
     }
   }
 
+  /** Delivers what was on its way into the CPU when its state was saved. */
+  private deliverEvent(): void {
+    const { memory } = this;
+    const event = memory.get(State.event);
+    const vector = event & 0xff;
+    memory.set(State.event, 0);
+    if (event >> 8 === EventKind.exception) this.exception(vector, memory.get(State.eventError));
+    else this.interrupt(vector, event >> 8 === EventKind.software ? 'software' : 'external');
+  }
+
   /** Delivers an interrupt if there is one and it may be. @returns whether it did */
   private takeInterrupt(): boolean {
     const { memory } = this;
+    if (memory.get(State.event) !== 0) {
+      this.deliverEvent();
+      return true;
+    }
     if (
       memory.get(State.interruptShadow) !== 0 ||
       this.replayCount > 0 ||
@@ -556,11 +610,11 @@ export class Cpu implements CpuContext, MmuClient {
     return true;
   }
 
-  private interrupt(vector: number): void {
+  private interrupt(vector: number, source: InterruptSource = 'external'): void {
     this.executed++;
     this.delivering(() => {
       try {
-        deliver(this, vector, -1, 'external');
+        deliver(this, vector, -1, source);
       } catch (thrown) {
         if (!(thrown instanceof GuestFault)) throw thrown;
         deliverException(this, FAULT.vector, isReal(this.memory) ? -1 : FAULT.errorCode);
@@ -760,7 +814,7 @@ export class Cpu implements CpuContext, MmuClient {
   }
 
   cpuid(leaf: number, subleaf: number): CpuidResult {
-    return cpuid(leaf, subleaf, { index: this.current, cpus: this.host.cpus, long: true });
+    return this.host.cpuid(this.current, leaf, subleaf);
   }
 
   readMsr(index: number): { low: number; high: number } | undefined {

@@ -12,7 +12,7 @@ import type { Platform } from '../platform.ts';
 import type { Chips } from './chips.ts';
 import { ACCESS_DATA, type Cpu, CpuExit } from './cpu.ts';
 import type { CpuMemory } from './memory.ts';
-import { RAM_CHANGED, WAKE } from './threads.ts';
+import { RESTORED, Restored, WAKE } from './threads.ts';
 
 /** Instructions between two looks at the clock, about a tenth of a millisecond of compiled code. */
 const SLICE = 100_000;
@@ -57,6 +57,14 @@ export class CpuGroup implements Vcpu {
   /** A queue has work; done before guest code runs again. */
   queueNotified(device: number, queue: number): void {
     this.notified.push(() => this.parts.platform.virtio[device]!.transport.process(queue));
+  }
+
+  private notifyAllQueues(): void {
+    this.parts.platform.virtio.forEach(({ transport }, device) => {
+      transport.queues.forEach((_, queue) => {
+        this.queueNotified(device, queue);
+      });
+    });
   }
 
   /** A deadline has moved. */
@@ -128,7 +136,9 @@ export class CpuGroup implements Vcpu {
     this.nextDeadline = 0;
     this.turn = time.turn;
     cpu.executed = time.instructions;
-    if (Atomics.exchange(wake, RAM_CHANGED, 0) !== 0) cpu.forgetCode();
+    const restored = Atomics.exchange(wake, RESTORED, Restored.no);
+    if (restored !== Restored.no) cpu.forgetCode();
+    if (restored === Restored.fromKvm) this.notifyAllQueues();
     cpu.takeUp(time.current);
   }
 

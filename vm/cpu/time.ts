@@ -5,7 +5,7 @@
  */
 import type { Clock, Device } from '../../devices/device.ts';
 import { type DeviceState, defineState, type SavedState } from '../../devices/state.ts';
-import { TSC_HZ } from './cpuid.ts';
+import { TSC_HZ } from '../cpuid.ts';
 
 const LAYOUT = defineState(
   {
@@ -85,7 +85,7 @@ export class CpuTime implements Device, Clock {
     return this.hostClock?.wallTime() ?? VIRTUAL_START + this.now() / 1e6;
   }
 
-  /** Lets virtual time pass without instructions, to a time in nanoseconds. */
+  /** Lets virtual time pass without instructions, to a time in nanoseconds; or sets it, for a state from elsewhere. */
   skipTo(time: number): void {
     const { doubles } = this.state;
     doubles[SKIPPED] = doubles[SKIPPED]! + Math.ceil(time - this.now());
@@ -125,13 +125,13 @@ export class CpuTime implements Device, Clock {
   }
 
   /** The guest's TSC, a whole number. */
-  tsc(): number {
+  tsc(now = this.now()): number {
     const { doubles } = this.state;
-    return Math.floor((this.now() * doubles[TSC_RATE]!) / 1e9) + doubles[TSC_OFFSET]!;
+    return Math.floor((now * doubles[TSC_RATE]!) / 1e9) + doubles[TSC_OFFSET]!;
   }
 
-  setTsc(value: number): void {
-    this.state.doubles[TSC_OFFSET] = this.state.doubles[TSC_OFFSET]! + value - this.tsc();
+  setTsc(value: number, now = this.now()): void {
+    this.state.doubles[TSC_OFFSET] = this.state.doubles[TSC_OFFSET]! + value - this.tsc(now);
   }
 
   /** 32 random bits that are the same in every run: xoshiro128** by Blackman and Vigna. */
