@@ -6,9 +6,11 @@
  * until it needs someone, and says so in its reused {@link Exit}; vcpu-loop.ts serves that, for every
  * driver alike.
  */
+import type { Clock } from '../devices/device.ts';
 import type { GuestMemory } from '../devices/memory.ts';
+import type { EngineState } from './machine-state.ts';
 import type { MachineParts } from './parts.ts';
-import type { EntryState, VcpuState } from './vcpu-state.ts';
+import type { EntryState } from './vcpu-state.ts';
 
 /** The drivers there are, best first. */
 export const ENGINE_NAMES = ['kvm', 'jit', 'interp'] as const;
@@ -62,8 +64,11 @@ export interface Vcpu {
    * Hot path: allocates nothing.
    */
   run(): ExitReason;
-  /** Finishes what the last exit left half done (the read of a port, say), so that the state can be saved. */
-  settle(): void;
+  /**
+   * Finishes what the last exit left half done (the read of a port, say), so that the state can be saved.
+   * @returns `interrupted` when all is done; an exit that the instruction needs first
+   */
+  settle(): ExitReason;
   /** Whether the vCPU has halted and no interrupt can wake it. */
   haltedForGood(): boolean;
   /** After `internalError`: what happened, for the user. */
@@ -123,6 +128,8 @@ export interface Engine {
   readonly name: EngineName;
   readonly capabilities: EngineCapabilities;
   readonly memory: GuestMemory;
+  /** Machine time, as the devices see it. */
+  readonly clock: Clock;
   /** Sets the boot CPU to where the loaded guest starts. Before {@link Engine.start}. */
   setEntry(entry: EntryState): void;
   /** Starts the threads and lets the vCPUs run. */
@@ -130,10 +137,14 @@ export interface Engine {
   /** Stops all vCPUs and devices between two instructions; resolved when they stand. */
   pause(): Promise<void>;
   resume(): void;
-  /** State of all vCPUs. Only while paused or not started. */
-  saveVcpus(): VcpuState[];
-  /** Only while paused or not started. */
-  restoreVcpus(states: readonly VcpuState[]): void;
+  /** State of all vCPUs and of the chips that the driver has. Only while paused or not started. @param now - machine time */
+  save(now: number): EngineState;
+  /**
+   * Only while paused or not started. The machine's time is what it was when the state was saved.
+   * @param lenient - takes a guest that has been promised CPU features, or a rate of the TSC, that aren't here
+   * @throws Type2Error with code `STATE_MISMATCH` for a guest that uses what isn't here
+   */
+  restore(state: EngineState, now: number, lenient: boolean): void;
   /** Makes the devices look around: there is console input, room for console output, or a pressed power button. */
   wakeDevices(): void;
   /** Asks all vCPUs whether they have halted for good, and notes it in the control block. */

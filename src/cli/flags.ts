@@ -21,6 +21,8 @@ export interface Flags {
   readonly acpi?: boolean;
   readonly console?: string;
   readonly debugExit?: boolean;
+  readonly deterministic?: boolean;
+  readonly portable?: boolean;
   readonly reboot?: boolean;
   readonly timeout?: string;
   readonly stats?: boolean;
@@ -30,7 +32,20 @@ export interface Flags {
 
 /** Fields of the configuration that the flags set; absent flags set nothing. @throws ConfigError */
 export function flagsToConfig(flags: Flags): Record<string, unknown> {
-  const { engine, guest, kernel, initrd, append, protocol, memory, debugExit, stats, quiet } = flags;
+  const {
+    engine,
+    guest,
+    kernel,
+    initrd,
+    append,
+    protocol,
+    memory,
+    debugExit,
+    deterministic,
+    portable,
+    stats,
+    quiet,
+  } = flags;
   const nets = flags.net?.filter((net) => net !== 'none').map(parseNet);
   const fields: Record<string, unknown> = {
     engine,
@@ -41,6 +56,8 @@ export function flagsToConfig(flags: Flags): Record<string, unknown> {
     protocol,
     memory,
     debugExit,
+    deterministic,
+    portable,
     stats,
     quiet,
     loadAddress: number('--load-address', flags.loadAddress),

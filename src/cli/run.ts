@@ -14,7 +14,7 @@ import { reportError } from './errors.ts';
 import { EXIT_STATUS_HELP, ExitStatus, exitStatus } from './exit-status.ts';
 import { type Flags, flagsToConfig } from './flags.ts';
 import { formatStatistics } from './statistics.ts';
-import { attachTerminal } from './terminal.ts';
+import { attachTerminal, feedAll } from './terminal.ts';
 
 const EXAMPLES = `Examples:
   type2 run                                         the bundled Linux, to a shell
@@ -49,9 +49,11 @@ export function runCommand(): Command {
     .option('--no-acpi', 'no ACPI tables')
     .option('--console <stdio|none|file=PATH>', 'where the serial console goes (default: stdio)')
     .option('--debug-exit', 'let the guest end the run through port 0xf4')
+    .option('--deterministic', 'make the run repeatable: virtual time, seeded random numbers; not on kvm')
+    .option('--portable', 'show a guest on kvm no more of the processor than the other engines have')
     .option('--no-reboot', 'end the run when the guest asks for a reset, instead of starting it anew')
     .option('--timeout <seconds>', 'end the run after this time')
-    .option('--stats', 'at the end, print exits by reason and by device')
+    .option('--stats', 'at the end, print exits by reason and by device, and instructions')
     .option('--quiet', 'print nothing of our own but errors')
     .option('--config <file>', 'a JSON file with these settings; flags come before it')
     .allowExcessArguments(false)
@@ -90,6 +92,14 @@ async function run(config: ResolvedConfig): Promise<number> {
   };
   const vm = await Vm.fromResolved(config);
   if (vm.notice !== '') say(vm.notice);
+  if (config.deterministic && config.console === 'stdio') {
+    try {
+      await feedAll(vm.console.input, say);
+    } catch (error) {
+      await vm.stop();
+      throw error;
+    }
+  }
   const detach = attachConsole(vm, config, () => void vm.stop());
   let signalled: NodeJS.Signals | undefined;
   const onSignal = (signal: NodeJS.Signals): void => {

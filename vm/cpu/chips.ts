@@ -12,22 +12,25 @@ import { PicPair } from '../../devices/pic.ts';
 import { Pit } from '../../devices/pit.ts';
 import { StateAllocator } from '../../devices/state.ts';
 import { IOAPIC_BASE } from '../layout.ts';
-import { TSC_HZ } from './cpuid.ts';
+import { CpuTime } from './time.ts';
 
 /** IOAPIC input of the timer, as the MADT says. */
 const TIMER_INPUT = 2;
 const PIC_INPUTS = 16;
 
 export interface ChipsHost {
-  readonly clock: Clock;
+  /** The machine's clock; undefined where time is virtual. */
+  readonly hostClock: Clock | undefined;
   readonly alarm: Alarm;
-  readTsc(): number;
+  /** Instructions done before the one that runs. */
+  executed(): number;
   signals(cpu: number): CpuSignals;
 }
 
 /** Shared memory for the chips of a machine. */
 export function chipsBuffer(cpus: number): SharedArrayBuffer {
   const layouts = [
+    CpuTime.layout,
     ...Array.from({ length: cpus }, () => LocalApic.layout),
     Ioapic.layout,
     PicPair.layout,
@@ -37,6 +40,8 @@ export function chipsBuffer(cpus: number): SharedArrayBuffer {
 }
 
 export class Chips {
+  /** Not a chip, but saved with them. */
+  readonly time: CpuTime;
   readonly apics: readonly LocalApic[];
   readonly ioapic: Ioapic;
   readonly pic: PicPair;
@@ -47,14 +52,18 @@ export class Chips {
   constructor(cpus: number, buffer: SharedArrayBuffer, host: ChipsHost) {
     const allocator = new StateAllocator(buffer);
     const bus = new InterruptBus();
-    const { clock, alarm } = host;
+    const { alarm } = host;
+    this.time = new CpuTime(allocator.allocate(CpuTime.layout), host.hostClock, () => host.executed());
+    const { time } = this;
     this.apics = Array.from({ length: cpus }, (_, id) => {
       const apic = new LocalApic(`lapic${id}`, allocator.allocate(LocalApic.layout), {
         id,
-        clock,
+        clock: time,
         alarm,
-        tscFrequency: TSC_HZ,
-        readTsc: () => host.readTsc(),
+        get tscFrequency() {
+          return time.tscFrequency;
+        },
+        readTsc: () => time.tsc(),
         bus,
         signals: host.signals(id),
       });
@@ -66,8 +75,8 @@ export class Chips {
     this.pic = new PicPair(allocator.allocate(PicPair.layout), (asserted) =>
       this.apics[0]!.setPin(0, asserted),
     );
-    this.pit = new Pit(allocator.allocate(Pit.layout), this.line(0), clock, alarm);
-    this.devices = [...this.apics, this.ioapic, this.pic, this.pit];
+    this.pit = new Pit(allocator.allocate(Pit.layout), this.line(0), time, alarm);
+    this.devices = [time, ...this.apics, this.ioapic, this.pic, this.pit];
     this.timed = [...this.apics, this.pit];
   }
 

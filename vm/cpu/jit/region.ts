@@ -19,6 +19,8 @@ import { type Call, type Exit, isLarge, LARGE, type Reach, type RegionBlock, Reg
 import { summaryOf } from './summary.ts';
 
 const PAGE = 4096;
+/** As many instructions as a string instruction may count for when a page is moved in bulk: system/strings.ts. */
+const BULK_INSTRUCTIONS = 64;
 
 /** A compiled function. */
 export interface CompiledRegion {
@@ -103,6 +105,8 @@ class RegionEmitter {
   /** Where an indirect jump remembers where it has led; whether any does. */
   private readonly site: number;
   private learns = false;
+  /** Most instructions between two looks at the budget: forward edges lead through each block once. At least 1. */
+  private readonly longest: number;
   /** Labels that are open within the body: the node that a branch to each leads to, or −1. */
   private readonly labels: number[] = [];
 
@@ -120,6 +124,11 @@ class RegionEmitter {
     this.handlerType = handlerType;
     this.mode = nodes[0]!.block.mode;
     this.steps = nodes.map(({ block }) => this.decode(block));
+    this.longest = Math.max(
+      1,
+      nodes.reduce((sum, { block }) => sum + block.instructions, 0) +
+        this.steps.flat().filter(({ form }) => form?.template.repeats).length * BULK_INSTRUCTIONS,
+    );
     const { code } = this;
     this.next = code.local('i32');
     this.rip = code.local('i64');
@@ -222,25 +231,14 @@ class RegionEmitter {
 
   emit(): Code {
     const { code, locals, lowering } = this;
-    const entry = this.nodes[0]!.block;
-    // Without budget, back to TypeScript with RIP at this block.
+    // When the slice might end before the region looks at the budget again, block by block instead.
     code.load(Wasm.i32_load, State.budget);
-    code.i32(0);
-    code.op(I32.le_s);
+    code.i32(this.longest);
+    code.op(I32.lt_s);
     code.if(undefined, false);
-    code.i32(0);
-    lowering.ripAt(entry.offset);
-    code.memory(Wasm.i64_store, State.rip);
-    code.bytes.u8(Wasm.return);
+    code.get(0);
+    code.returnCall(this.functions.interpret);
     code.end();
-    const bump = (a: number) => {
-      code.i32(0);
-      code.load(Wasm.i64_load, a);
-      code.i64(1);
-      code.op(0x7c);
-      code.memory(Wasm.i64_store, a);
-    };
-    bump(0x1f00);
     lowering.loadState();
     code.block();
     lowering.faultDepth = code.depth;
@@ -264,12 +262,10 @@ class RegionEmitter {
     code.end();
     code.bytes.u8(Wasm.unreachable);
     code.end();
-    bump(0x1f10);
     // A helper has said where to go, and has all state in memory.
     code.load(Wasm.i64_load, State.rip);
     code.returnCall(this.functions.dispatch);
     code.end();
-    bump(0x1f08);
     lowering.storeState();
     emitDispatch(code, this.functions.lookup, this.handlerType, this.rip);
     code.end();
@@ -468,8 +464,8 @@ class RegionEmitter {
     if (flow.isBack(from, node)) {
       // Once round a loop the budget is looked at.
       code.get(locals.budget);
-      code.i32(0);
-      code.op(I32.gt_s);
+      code.i32(this.longest);
+      code.op(I32.ge_s);
       code.brIf(this.labels.length - 1 - this.labels.lastIndexOf(node), true);
       leave();
       return;

@@ -110,14 +110,15 @@ export function stringBulk(cpu: CpuContext, argument: number, record: number): v
   const { bytes, kind } = operation;
   const [sourceLow, sourceHigh] = kind === StringKind.movs ? operation.sourceAddress(bytes) : [0, 0];
   // A fault of the source comes before what is wrong with the target.
-  if (kind === StringKind.movs) cpu.mmu.readable(sourceLow, sourceHigh, bytes);
+  const from = kind === StringKind.movs ? cpu.mmu.ramToRead(sourceLow, sourceHigh) : 0;
+  if (from < 0) return;
   const [targetLow, targetHigh] = operation.targetAddress(bytes, true);
   const run = Math.min(operation.count - 1, Math.floor(operation.runLength(sourceLow, targetLow) / bytes));
   if (run < 2) return;
   const length = run * bytes;
   const done =
     kind === StringKind.movs
-      ? move(cpu, sourceLow, sourceHigh, targetLow, targetHigh, length)
+      ? move(cpu, from, targetLow, targetHigh, length)
       : fill(cpu, targetLow, targetHigh, length, bytes);
   if (!done) return;
   if (kind === StringKind.movs) operation.advance(SI, length);
@@ -126,16 +127,8 @@ export function stringBulk(cpu: CpuContext, argument: number, record: number): v
   memory.set(State.budget, memory.get(State.budget) - Math.ceil(length / BYTES_AN_INSTRUCTION));
 }
 
-function move(
-  cpu: CpuContext,
-  sourceLow: number,
-  sourceHigh: number,
-  targetLow: number,
-  targetHigh: number,
-  length: number,
-): boolean {
-  const from = cpu.mmu.ramToRead(sourceLow, sourceHigh);
-  if (from < 0) return false;
+/** @param from - host address */
+function move(cpu: CpuContext, from: number, targetLow: number, targetHigh: number, length: number): boolean {
   const to = cpu.mmu.ramToWrite(targetLow, targetHigh, length);
   // Moving up into itself repeats what has been moved.
   if (to < 0 || (to > from && to < from + length)) return false;
