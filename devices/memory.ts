@@ -19,9 +19,13 @@ export type HostAddress = number & { readonly [hostAddressBrand]: true };
 
 /** The guest named memory that isn't there. */
 export class GuestAddressError extends Error {
+  /** `GuestAddressError`. */
   override readonly name = 'GuestAddressError';
+  /** Stable, for programs. */
   readonly code = 'GUEST_ADDRESS';
-  readonly gpa: Gpa;
+  /** First guest-physical address that was named. */
+  readonly gpa: number;
+  /** In bytes. */
   readonly length: number;
 
   constructor(gpa: Gpa, length: number) {

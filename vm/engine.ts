@@ -130,7 +130,7 @@ export interface Engine {
   /** Stops all vCPUs and devices between two instructions; resolved when they stand. */
   pause(): Promise<void>;
   resume(): void;
-  /** State of all vCPUs. Only while paused or not started. */
+  /** State of all vCPUs. Only while paused, not started, or stopped. */
   saveVcpus(): VcpuState[];
   /** Only while paused or not started. */
   restoreVcpus(states: readonly VcpuState[]): void;
@@ -138,6 +138,8 @@ export interface Engine {
   wakeDevices(): void;
   /** Asks all vCPUs whether they have halted for good, and notes it in the control block. */
   checkHalted(): void;
-  /** Ends all threads, closes all descriptors, unmaps guest RAM. Safe at any time and more than once. */
+  /** Ends all threads; RAM and the state of vCPUs can be looked at until {@link Engine.close}. Safe more than once. */
+  stop(): Promise<void>;
+  /** Stops, closes all descriptors, unmaps guest RAM. Safe at any time and more than once. */
   close(): Promise<void>;
 }

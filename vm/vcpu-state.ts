@@ -53,6 +53,7 @@ export interface Segment {
 
 /** GDTR or IDTR. */
 export interface TableRegister {
+  /** Linear address. */
   base: bigint;
   /** In bytes − 1. */
   limit: number;
