@@ -94,7 +94,7 @@ export function stringInstruction(cpu: CpuContext, argument: number, record: num
         sourceLow = checkSegment(memory, source, offset(SI), length, false);
         sourceHigh = 0;
         // A fault of the source comes before what is wrong with the target.
-        if (kind === StringKind.movs) cpu.mmu.readable(sourceLow, 0, bytes);
+        if (kind === StringKind.movs) cpu.mmu.checkReadable(sourceLow, 0, bytes);
       } else {
         const base = source >= Seg.fs ? State.segBase + 8 * source : State.zero;
         const sum = memory.u32[base >> 2]! + (offset(SI) >>> 0);
