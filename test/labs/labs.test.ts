@@ -41,13 +41,18 @@ describe.each(ENGINE_NAMES)('on %s', (engine) => {
     const reason = obstacle(lab, engine);
     const title = `lab ${lab.number}, ${lab.title}${reason === '' ? '' : ` (skipped: ${reason})`}`;
     describe.skipIf(reason !== '')(title, () => {
-      it('what one begins with fails, and each failed check says something', async () => {
-        const { verdicts, evidence } = await checkLab(lab, skeleton(lab), engine);
-        const faults = verdicts.filter(({ fault }) => fault !== undefined);
-        expect(faults.length).toBeGreaterThan(0);
-        for (const { fault } of faults) expect(fault).toMatch(/^.{10,}[.?]$/s);
-        expect(evidence.outcome.kind).toBe('power-off');
-      }, 60_000);
+      // One boot of Linux is enough to see that an empty file of answers is wrong.
+      it.skipIf(lab.kind === 'answers' && engine !== 'jit')(
+        'what one begins with fails, and each failed check says something',
+        async () => {
+          const { verdicts, evidence } = await checkLab(lab, skeleton(lab), engine);
+          const faults = verdicts.filter(({ fault }) => fault !== undefined);
+          expect(faults.length).toBeGreaterThan(0);
+          for (const { fault } of faults) expect(fault).toMatch(/^.{10,}[.?]$/s);
+          expect(evidence.outcome.kind).toBe('power-off');
+        },
+        60_000,
+      );
 
       it('the solution passes', async () => {
         const { verdicts, evidence } = await checkLab(lab, solution(lab), engine);
