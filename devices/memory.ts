@@ -28,6 +28,7 @@ export class GuestAddressError extends Error {
   /** In bytes. */
   readonly length: number;
 
+  /** For [gpa, gpa+length), which is not all RAM. */
   constructor(gpa: Gpa, length: number) {
     super(`guest-physical range 0x${gpa.toString(16)}+0x${length.toString(16)} is not all RAM`);
     this.gpa = gpa;

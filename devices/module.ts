@@ -52,7 +52,12 @@ export interface DeviceHandlers {
   expire?(now: number): void;
 }
 
-/** What a device is given. */
+/**
+ * What a device is given.
+ *
+ * @typeParam R - names of its registers
+ * @typeParam T - names of its tables
+ */
 export interface DeviceHost<R extends string = never, T extends string = never> {
   /** The declared registers: read and assign them like fields. */
   readonly registers: Record<R, number>;

@@ -9,10 +9,14 @@ import { test } from 'node:test';
 import { packageRoot } from '../../../src/guests.ts';
 import { checkLab } from '../../../src/labs/check.ts';
 import { LABS } from '../../../src/labs/index.ts';
-import { PATIENCE_S } from './support.ts';
+import { PATIENCE_S, stock } from './support.ts';
+
+/** Lab 7's guest waits half a second for the device thread, which under emulation is still loading its code then. */
+const HASTY = 7;
 
 for (const lab of LABS.filter(({ kind }) => kind === 'assembly')) {
-  test(`lab solution ${lab.number}`, async () => {
+  const skip = lab.number === HASTY && stock !== undefined ? 'too hasty for an emulated host' : false;
+  test(`lab solution ${lab.number}`, { skip }, async () => {
     const file = join(packageRoot(), 'test/labs', `${lab.name}.bin`);
     assert.ok(existsSync(file), file);
     const { verdicts } = await checkLab({ ...lab, timeout: PATIENCE_S }, file, 'kvm');
