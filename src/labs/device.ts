@@ -5,12 +5,12 @@ import { join } from 'node:path';
 import { packageRoot } from '../guests.ts';
 import { countOf, type Evidence, endedByPowerOff, type Lab, quote } from './lab.ts';
 
-/** The device's ports: what statistics count may have any name. */
+/** What the guest prints where nobody answers. */
 const NOBODY = 'FFFF FF';
 const FIRST = 'C8F0 05';
 const SECOND = '2057 06';
 
-/** Registers of the learner's device: the only one with names that no device of the machine has. */
+/** Registers of the learner's device, whatever its name: devices of one's own come last. */
 function stateOf({ machine }: Evidence): Readonly<Record<string, unknown>> | undefined {
   const names = Object.keys(machine.devices);
   return machine.devices[names.at(-1) ?? ''];
