@@ -67,7 +67,7 @@ DESCRIPTOR_WRITE equ 2              ; the device writes this buffer
         in eax, dx
         sub eax, edi
         and eax, 0xffffff
-        cmp eax, PM_TIMER_HZ / 2
+        cmp eax, PM_TIMER_HZ
         jb .wait
         mov esi, silent_message
         call print

@@ -1,7 +1,7 @@
 ; Lab 7: a virtqueue by hand. The page: type2 lab show 7
 ;
 ; In 32-bit protected mode. The machine's entropy device is to fill a buffer of 64 bytes. The program clears
-; the queue's memory, and waits for an answer, half a second at most; all between is to be written.
+; the queue's memory, and waits for an answer, a second at most; all between is to be written.
 
 %include "machine.inc"
 %include "multiboot.inc"
@@ -57,7 +57,7 @@ DESCRIPTOR_WRITE equ 2              ; the device writes this buffer
         in eax, dx
         sub eax, edi
         and eax, 0xffffff
-        cmp eax, PM_TIMER_HZ / 2
+        cmp eax, PM_TIMER_HZ
         jb .wait
         mov esi, silent_message
         call print

@@ -11,7 +11,7 @@ import { checkLab } from '../../../src/labs/check.ts';
 import { LABS } from '../../../src/labs/index.ts';
 import { PATIENCE_S, stock } from './support.ts';
 
-/** Lab 7's guest waits half a second for the device thread, which under emulation is still loading its code then. */
+/** Lab 7's guest waits a second for the device thread, which under emulation is still loading its code then. */
 const HASTY = 7;
 
 for (const lab of LABS.filter(({ kind }) => kind === 'assembly')) {
