@@ -131,6 +131,15 @@ describe('the CPU', () => {
     expect(memory.reg(1)).toBe(0);
   });
 
+  it('shuts down at once when an interrupt can’t be delivered, whatever the guest is doing', () => {
+    // lidt [0]; l: in al, 0x80; jmp l — the table is empty
+    start([0x0f, 0x01, 0x1d, 0, 0, 0, 0, 0xe4, 0x80, 0xeb, 0xfc]);
+    expect(cpu.run(100_000)).toBe(CpuExit.io);
+    cpu.settle();
+    cpu.nmi(0);
+    expect(cpu.run(100_000)).toBe(CpuExit.shutdown);
+  });
+
   it('shuts down on a triple fault', () => {
     // lidt [0]; ud2 — the table is empty
     start([0x0f, 0x01, 0x1d, 0, 0, 0, 0, 0x0f, 0x0b]);

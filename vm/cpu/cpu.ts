@@ -293,7 +293,13 @@ export class Cpu implements CpuContext, MmuClient {
     const { memory } = this;
     let left = instructions;
     while (left > 0) {
-      if (this.takeInterrupt()) continue;
+      const interrupted = this.takeInterrupt();
+      // A triple fault in delivering it comes before anything that the guest would do next.
+      if (this.isShutDown) {
+        this.isShutDown = false;
+        return CpuExit.shutdown;
+      }
+      if (interrupted) continue;
       if (memory.get(State.halted) !== 0 || memory.get(State.waitsForStartup) !== 0) return CpuExit.halted;
       const before = this.executed;
       this.pendingExit = CpuExit.slice;
