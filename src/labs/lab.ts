@@ -53,7 +53,8 @@ export function endedByPowerOff(hints: Partial<Record<Outcome['kind'], string>> 
       if (outcome.kind === 'power-off') return undefined;
       const { kind, error } = outcome;
       const reason = error === undefined ? '' : `${error.message.replace(/\.$/, '')}.`;
-      return [END[kind] ?? `It ended otherwise: ${kind}.`, reason, hints[kind] ?? ''].join(' ').trim();
+      const sentences = [END[kind] ?? `It ended otherwise: ${kind}.`, reason, hints[kind] ?? ''];
+      return sentences.filter((sentence) => sentence !== '').join(' ');
     },
   };
 }
