@@ -55,6 +55,71 @@ describe('the CPU', () => {
     expect(memory.reg(0)).toBe(((1_000_000 * 1_000_001) / 2) | 0);
   });
 
+  // The loops below run for long enough to become large regions, which follow calls into other pages.
+  const TURNS = 3_000_000;
+  /** Puts code elsewhere. */
+  const place = (at: number, code: readonly number[]): void => memory.u8.set(code, RAM_START + at);
+  const word = (value: number): number[] => [0, 8, 16, 24].map((shift) => (value >>> shift) & 0xff);
+  /** CALL rel32 at an address. */
+  const call = (at: number, target: number): number[] => [0xe8, ...word(target - at - 5)];
+  const sum = (turns: number): number => Number(BigInt.asIntN(32, (BigInt(turns) * BigInt(turns + 1)) / 2n));
+
+  it('follows calls into other pages, and indirect ones that change their target', () => {
+    const [f, even, odd] = [0x2100, 0x3000, 0x3100];
+    // mov ecx, TURNS; l: call f; mov edx, even; test ecx, 0x10000; jz +5; mov edx, odd; call edx; dec ecx; jnz l; hlt
+    start([
+      ...[0xb9, ...word(TURNS), ...call(CODE + 5, f), 0xba, ...word(even), 0xf7, 0xc1, ...word(0x1_0000)],
+      ...[0x74, 5, 0xba, ...word(odd), 0xff, 0xd2, 0x49, 0x75, 0xe4, 0xf4],
+    ]);
+    // add eax, ecx; ret and inc ebx; ret and inc esi; ret
+    place(f, [0x01, 0xc8, 0xc3]);
+    place(even, [0x43, 0xc3]);
+    place(odd, [0x46, 0xc3]);
+    expect(run().end).toBe(CpuExit.halted);
+    const isOdd = Array.from({ length: TURNS }, (_, i) => (i + 1) & 0x1_0000).filter(
+      (bit) => bit !== 0,
+    ).length;
+    expect(memory.reg(0)).toBe(sum(TURNS));
+    expect(memory.reg(3)).toBe(TURNS - isOdd);
+    expect(memory.reg(6)).toBe(isOdd);
+    expect(memory.reg(4)).toBe(CODE);
+  });
+
+  it('notices that a callee in another page changes while a loop calls it', () => {
+    const f = 0x2100;
+    const half = TURNS / 2;
+    // mov ecx, TURNS; l: call f; cmp ecx, half; jne +7; mov byte [f], 0x29; dec ecx; jnz l; hlt
+    start([
+      ...[0xb9, ...word(TURNS), ...call(CODE + 5, f), 0x81, 0xf9, ...word(half)],
+      ...[0x75, 7, 0xc6, 0x05, ...word(f), 0x29, 0x49, 0x75, 0xe9, 0xf4],
+    ]);
+    // add eax, ecx, which becomes sub eax, ecx; ret
+    place(f, [0x01, 0xc8, 0xc3]);
+    expect(run().end).toBe(CpuExit.halted);
+    expect(memory.reg(0)).toBe((sum(TURNS) - 2 * sum(half - 1)) | 0);
+  });
+
+  it('returns to where the stack says, not to where the call was', () => {
+    const f = 0x2100;
+    // mov ecx, TURNS; l: call f; inc ebx; dec ecx; jnz l; hlt
+    start([0xb9, ...word(TURNS), ...call(CODE + 5, f), 0x43, 0x49, 0x75, 0xf7, 0xf4]);
+    // test ecx, 1; jz +3; inc dword [esp]; ret
+    place(f, [0xf7, 0xc1, ...word(1), 0x74, 3, 0xff, 0x04, 0x24, 0xc3]);
+    expect(run().end).toBe(CpuExit.halted);
+    expect(memory.reg(3)).toBe(TURNS / 2);
+  });
+
+  it('follows recursion no further than it may', () => {
+    const f = 0x2100;
+    // mov ecx, TURNS / 8; l: mov edx, 7; call f; dec ecx; jnz l; hlt
+    start([0xb9, ...word(TURNS / 8), 0xba, ...word(7), ...call(CODE + 10, f), 0x49, 0x75, 0xf3, 0xf4]);
+    // f: inc eax; dec edx; js +5; call f; inc ebx; ret
+    place(f, [0x40, 0x4a, 0x78, 5, ...call(f + 4, f), 0x43, 0xc3]);
+    expect(run().end).toBe(CpuExit.halted);
+    expect(memory.reg(0)).toBe(TURNS);
+    expect(memory.reg(3)).toBe(TURNS);
+  });
+
   it('executes the instruction that the one before it has written', () => {
     // mov byte [next+1], 42; next: mov al, 0; hlt
     const next = CODE + 7;

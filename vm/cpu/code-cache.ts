@@ -45,6 +45,13 @@ export interface Block {
   readonly instructions: number;
   /** First instruction's record; the others follow. */
   readonly first: number;
+  /** Whether it has been part of a compiled region. */
+  wasHot: boolean;
+  /** How often a slice has ended here since it was compiled last, and how far its region reaches. */
+  samples: number;
+  level: number;
+  /** Whether it is in the middle of another block's large region. */
+  inLarge: boolean;
 }
 
 /** A page of RAM with decoded code. */
@@ -56,6 +63,11 @@ export interface CodePage {
   readonly blocks: Block[];
   /** One bit a byte that has been decoded. */
   readonly covered: Uint32Array;
+  /** Linear address at which it was met last. */
+  linearLow: number;
+  linearHigh: number;
+  /** Blocks of other pages whose regions reach into this one. */
+  readonly reachedFrom: Set<Block>;
 }
 
 /** What a head that waits for being decoded stands for, kept in the head itself. */
@@ -83,6 +95,8 @@ export class CodeCache {
   /** Jump cache entries by linear page. */
   private readonly cached = new Map<number, number[]>();
   private readonly globalPages = new Set<number>();
+  /** Pages by the linear page where they were met last. */
+  private readonly byLinear = new Map<number, CodePage>();
 
   /** @param handlerOf - index of a form's handler in the function table */
   constructor(memory: CpuMemory, mmu: () => Mmu, handlerOf: (form: Form) => number) {
@@ -130,11 +144,37 @@ export class CodeCache {
       is64 ? (ripHigh - (ripLow >>> 0 < offset ? 1 : 0)) | 0 : ripLow >>> 0 < offset ? -1 : 0,
     );
     const number = Math.floor(gpa / PAGE);
+    const page = this.page(number);
+    page.linearLow = low - offset;
+    page.linearHigh = high;
+    this.byLinear.set(pageNumber(low, high), page);
     const head = this.crosses(number, offset, mode)
       ? this.straddlingHead(number, low, high, mode)
-      : this.headFor(this.page(number), offset, mode);
+      : this.headFor(page, offset, mode);
     this.remember(low, high, head, isGlobal);
     return head;
+  }
+
+  /**
+   * Head of the block that lay at an offset from a page, perhaps outside it, when its linear address was looked
+   * up last. Where that leads now has to be asked again when code goes there.
+   */
+  headAt(from: CodePage, offset: number, mode: number): number | undefined {
+    const sum = (from.linearLow >>> 0) + offset;
+    const is64 = (mode & ModeBit.codeSize) === 2;
+    const high = is64 ? from.linearHigh + Math.floor(sum / 0x1_0000_0000) : 0;
+    const page = this.byLinear.get(pageNumber(sum | 0, high));
+    return page?.heads.get(mode * PAGE + (sum & 0xfff));
+  }
+
+  /** The block at State.rip, if the jump cache knows it. */
+  blockAtRip(): Block | undefined {
+    const { memory } = this;
+    const low = (memory.get(State.rip) + memory.get(State.segBase + 8 * Seg.cs)) | 0;
+    const high = memory.get(State.rip + 4) & memory.get(State.linearMask + 4);
+    const page = this.byLinear.get(pageNumber(low, high));
+    const head = page?.heads.get(memory.get(State.mode) * PAGE + (low & 0xfff));
+    return head === undefined ? undefined : this.blocks.get(head);
   }
 
   private remember(low: number, high: number, head: number, isGlobal: boolean): void {
@@ -190,7 +230,15 @@ export class CodeCache {
   page(number: number): CodePage {
     let page = this.pages.get(number);
     if (page === undefined) {
-      page = { number, heads: new Map(), blocks: [], covered: new Uint32Array(PAGE / 32) };
+      page = {
+        number,
+        heads: new Map(),
+        blocks: [],
+        covered: new Uint32Array(PAGE / 32),
+        linearLow: 0,
+        linearHigh: 0,
+        reachedFrom: new Set(),
+      };
       this.pages.set(number, page);
     }
     return page;
@@ -282,7 +330,10 @@ export class CodeCache {
     memory.set(head + Op.instructions, count);
     memory.set(head + Op.count, 0);
     memory.set(head + Op.taken, first);
-    this.register({ head, page, offset, end: at, mode, instructions: count, first });
+    this.register({
+      ...{ head, page, offset, end: at, mode, instructions: count, first },
+      ...{ wasHot: false, samples: 0, level: 0, inLarge: false },
+    });
     return head;
   }
 
@@ -345,7 +396,9 @@ export class CodeCache {
     memory.set(end + Op.place, next);
     if (terminator === Terminator.jump || terminator === Terminator.branch) {
       // linkTo decodes ahead with the same instruction object, so that what is needed is taken first.
-      const target = branchTarget(instruction, mode, next, memory.get(State.ripBase));
+      const target = form.template.repeats
+        ? place
+        : branchTarget(instruction, mode, next, memory.get(State.ripBase));
       const length = instruction.length;
       memory.set(record + Op.taken, this.linkTo(page, place, target, mode));
       if (terminator === Terminator.branch)
@@ -448,7 +501,9 @@ export class CodeCache {
       const { terminator } = form.template;
       const next = offset + length;
       if (terminator === Terminator.jump || terminator === Terminator.branch) {
-        const target = branchTarget(instruction, mode, next, memory.get(State.ripBase));
+        const target = form.template.repeats
+          ? offset
+          : branchTarget(instruction, mode, next, memory.get(State.ripBase));
         // The record that ends the block follows directly; links come after it.
         const after = this.ending(next, then);
         memory.set(record + Op.place, offset | (1 << 16));
@@ -565,6 +620,9 @@ export class CodeCache {
           if (straddling === head) this.straddling.delete(name);
       }
     }
+    // Their regions find that they can't go here any more, and are worth making anew.
+    for (const block of page.reachedFrom) block.level = block.samples = 0;
+    page.reachedFrom.clear();
     page.heads.clear();
     page.blocks.length = 0;
     page.covered.fill(0);
@@ -579,6 +637,7 @@ export class CodeCache {
     this.pages.clear();
     this.blocks.clear();
     this.straddling.clear();
+    this.byLinear.clear();
     this.hasCodeFlags.fill(0);
     this.forget(-2);
     this.next = CODE_START;

@@ -1,9 +1,11 @@
 /**
  * The WebAssembly side of a CPU: base module, function table, and handlers made when a form is met first.
  */
+import { setFlagsFromString } from 'node:v8';
 import type { CodeCache } from './code-cache.ts';
 import type { Form } from './forms.ts';
 import type { HandlerModule } from './handlers.ts';
+import { LARGE, type Reach, SMALL } from './jit/plan.ts';
 import { RegionCompiler } from './jit/region.ts';
 import { Op } from './layout.ts';
 import { BASE_FUNCTIONS, HANDLER, type HostFunction } from './lower/base.ts';
@@ -24,6 +26,13 @@ const REGIONS_MAXIMUM = 32768;
 /** So many regions are compiled at once, or those that have waited for so many slices. */
 const BATCH = 24;
 const BATCH_SLICES = 8;
+/** So many slices end in a block before it gets a large region, and then before it gets a new one. */
+const SAMPLES = [12, 200];
+const SAMPLES_INSIDE = 20;
+
+// V8 moves what branch hints call unlikely out of the way, which keeps registers and instruction cache for the rest.
+// Versions that have the feature for good no longer know the flag, and ignore it.
+setFlagsFromString('--experimental-wasm-branch-hinting');
 
 export class CpuCode {
   readonly memory: CpuMemory;
@@ -39,7 +48,8 @@ export class CpuCode {
   private enterGuest: () => void = () => {};
 
   private readonly compiles: boolean;
-  private readonly pending: number[] = [];
+  /** Heads to be compiled, and how far. */
+  private readonly pending = new Map<number, Reach>();
   private readonly handlers: HandlerModule | undefined;
 
   /** @param handlers - those that the build has made; without them each is made when it is needed first */
@@ -94,7 +104,7 @@ export class CpuCode {
     importMachine(module);
     const functions = importFunctions(module);
     const code = HandlerLowering.lower(form.template, form.mode === 'segmented', functions, handlerType);
-    const index = module.addFunction(HANDLER, functionBody(code.locals, code.bytes.view()));
+    const index = module.addFunction(HANDLER, functionBody(code.locals, code.bytes.view(), code.hints));
     const slot = this.nextSlot++;
     module.addElements(slot, [index]);
     void new WebAssembly.Instance(new WebAssembly.Module(module.build()), { cpu: this.imports });
@@ -104,7 +114,7 @@ export class CpuCode {
 
   /** Throws away all decoded and compiled code. */
   clear(): void {
-    this.pending.length = 0;
+    this.pending.clear();
     for (let slot = this.firstRegion; slot < this.nextRegion; slot++) this.table.set(slot, null);
     this.nextRegion = this.firstRegion;
     this.cache?.clear();
@@ -112,15 +122,28 @@ export class CpuCode {
 
   /** A block has run often: it will be compiled when guest code is left next. */
   hot(head: number): void {
-    if (this.compiles) this.pending.push(head);
+    if (this.compiles) this.pending.set(head, SMALL);
+  }
+
+  /**
+   * A slice has ended at State.rip. What is met there often is worth a large region, again when more of what
+   * it reaches may have become hot.
+   */
+  sample(): void {
+    const block = this.cache?.blockAtRip();
+    if (block === undefined || !block.wasHot || block.level >= SAMPLES.length) return;
+    // A loop that has a large region is left at its inner loops too when a slice ends.
+    if (++block.samples < SAMPLES[block.level]! * (block.inLarge ? SAMPLES_INSIDE : 1)) return;
+    block.level++;
+    this.pending.set(block.head, LARGE);
   }
 
   /** Compiles what has become hot. Not while guest code runs. */
   compilePending(): void {
     const { pending, cache, memory } = this;
-    if (pending.length === 0 || cache === undefined) return;
+    if (pending.size === 0 || cache === undefined) return;
     // A module costs as much as several regions: what becomes hot at about the same time shares one.
-    if (pending.length < BATCH && ++this.patience < BATCH_SLICES) return;
+    if (pending.size < BATCH && ++this.patience < BATCH_SLICES) return;
     this.patience = 0;
     const started = performance.now();
     const module = new ModuleBuilder();
@@ -132,20 +155,23 @@ export class CpuCode {
     const heads: number[] = [];
     const covered = new Set<number>();
     const first = this.nextRegion;
-    for (const head of pending) {
-      if (covered.has(head)) continue;
-      const region = compiler.compile(head);
+    for (const [head, reach] of pending) {
+      if (reach === SMALL && covered.has(head)) continue;
+      const region = compiler.compile(head, reach);
       if (region === undefined) continue;
-      const index = module.addFunction(HANDLER, functionBody(region.locals, region.instructions));
+      const index = module.addFunction(HANDLER, region.body);
       slots.push(index);
       heads.push(head);
       for (const block of region.blocks) {
         covered.add(block.head);
+        block.wasHot = true;
+        block.inLarge ||= reach === LARGE && block.head !== head;
+        if (block.page !== region.blocks[0]!.page) block.page.reachedFrom.add(region.blocks[0]!);
         // Entered from elsewhere as often again, it becomes a region of its own.
         memory.set(block.head + Op.count, 0);
       }
     }
-    pending.length = 0;
+    pending.clear();
     if (slots.length === 0) return;
     if (first + slots.length > this.table.length)
       this.table.grow(Math.max(slots.length, this.table.length >> 1));

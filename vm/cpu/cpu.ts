@@ -13,7 +13,7 @@ import type { Form } from './forms.ts';
 import './isa/index.ts';
 import type { CpuCode } from './code.ts';
 import { CROSS_PAGE, ModeBit, Op, SAVED_STATE_SIZE, SAVED_STATES, Seg, State, TLB } from './layout.ts';
-import { type HostFunction, STACK_ACCESS } from './lower/base.ts';
+import { FAULTED, type HostFunction, STACK_ACCESS } from './lower/base.ts';
 import type { CpuMemory } from './memory.ts';
 import { Mmu, type MmuClient } from './mmu.ts';
 import { type CpuContext, CR0, CR4, EFER, EFLAGS, isLong, isReal, isVirtual8086 } from './system/context.ts';
@@ -62,6 +62,8 @@ export class Cpu implements CpuContext, MmuClient {
   private sliceStart = 0;
   /** Record of the instruction that called back last, perhaps with {@link STACK_ACCESS}; 0 while blocks are looked up. */
   private record = 0;
+  /** What an access has thrown that compiled code left because of; undefined for nothing. */
+  private thrown: unknown;
   private pendingExit: CpuExit = CpuExit.slice;
   private readonly replayData = new Uint8Array(REPLAYS_MAXIMUM * 8);
   private replayCount = 0;
@@ -337,8 +339,13 @@ export class Cpu implements CpuContext, MmuClient {
     try {
       this.program.enter();
     } catch (thrown) {
-      this.caught(thrown);
+      this.thrown = thrown;
     }
+    if (this.thrown !== undefined) {
+      const { thrown } = this;
+      this.thrown = undefined;
+      this.caught(thrown);
+    } else if (memory.get(State.budget) <= 0 && this.sliceStart > 0) this.program.sample();
     this.executed += this.sliceStart - memory.get(State.budget);
     this.program.compilePending();
   }
@@ -764,15 +771,36 @@ export class Cpu implements CpuContext, MmuClient {
     return {
       missRead: (bytes, record) => {
         this.record = record!;
-        return mmu.readable(memory.i32[low]!, memory.i32[low + 1]!, bytes!);
+        try {
+          return mmu.readable(memory.i32[low]!, memory.i32[low + 1]!, bytes!);
+        } catch (thrown) {
+          this.thrown = thrown;
+          return FAULTED;
+        }
       },
       missProbe: (bytes, record) => {
         this.record = record!;
-        return mmu.probe(memory.i32[low]!, memory.i32[low + 1]!, bytes!);
+        try {
+          return mmu.probe(memory.i32[low]!, memory.i32[low + 1]!, bytes!);
+        } catch (thrown) {
+          this.thrown = thrown;
+          return FAULTED;
+        }
       },
       missStore: (bytes, record) => {
         this.record = record!;
-        mmu.write(memory.i32[low]!, memory.i32[low + 1]!, bytes!, State.storeValue);
+        try {
+          mmu.write(memory.i32[low]!, memory.i32[low + 1]!, bytes!, State.storeValue);
+          return 0;
+        } catch (thrown) {
+          this.thrown = thrown;
+          return FAULTED;
+        }
+      },
+      throwFault: () => {
+        const { thrown } = this;
+        this.thrown = undefined;
+        throw thrown;
       },
       finishStore: (host, bytes, record) => {
         this.record = record!;

@@ -28,8 +28,8 @@ export function buildHandlers(): HandlerModule {
   const indices: number[] = [];
   for (const form of enumerateForms()) {
     const code = HandlerLowering.lower(form.template, form.mode === 'segmented', functions, handlerType);
-    const body = functionBody(code.locals, code.bytes.view());
-    const text = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('latin1');
+    const body = functionBody(code.locals, code.bytes.view(), code.hints);
+    const text = Buffer.from(body.code).toString('latin1');
     let slot = known.get(text);
     if (slot === undefined) {
       slot = FIRST_HANDLER + indices.length;

@@ -14,7 +14,8 @@ export const State = {
   ripBase: 0x1088,
   /**
    * Lazy arithmetic flags: the last result, the vector of carries out of each bit, and 64 minus the
-   * operand size. A shift of 64 says that `ccAux` holds EFLAGS bits themselves. See ir/flags.ts.
+   * operand size. A shift of 64 says that `ccAux` holds EFLAGS bits themselves; with {@link LazyFlags} in it,
+   * `ccAux` holds the second operand.
    */
   ccRes: 0x1090,
   ccAux: 0x1098,
@@ -98,6 +99,9 @@ export const State = {
   scratch: 0x14c0,
   end: 0x1610,
 } as const;
+
+/** Added to State.ccShift after a subtraction or addition whose carries haven't been worked out. */
+export const LazyFlags = { shiftMask: 0x7f, sub: 0x100, add: 0x200 } as const;
 
 /** Where the states of vCPUs lie that aren't running: each as long as from State.gpr to State.end. */
 export const SAVED_STATES = 0x8000;

@@ -44,9 +44,14 @@ const PTE_D = 0x40;
 const PTE_PS = 0x80;
 const PTE_G = 0x100;
 
-/** A linear page that nothing has: its low bits are set, which no page's tag has. */
-const NO_TAG = -1;
+/** Low word of a tag that matches nothing: that of a page which would lie in another entry. */
+function noTag(entry: number): number {
+  return entry === 0 ? 0x1000 : 0;
+}
+const FETCH_ENTRIES = 256;
 const USER = TLB.user - TLB.supervisor;
+/** Bits of an entry's address that are its offset in the TLB, which is aligned. */
+const TLB_OFFSET = (TLB_ENTRIES << TLB_ENTRY_SHIFT) - 1;
 
 /** Whoever knows which pages hold decoded code, and answers for addresses that aren't RAM. */
 export interface MmuClient {
@@ -65,6 +70,15 @@ export class Mmu {
   /** TLB entries of pages that aren't global, so that a CR3 load needs to clear only them. */
   private readonly filled = new Int32Array(TLB_ENTRIES * 2);
   private filledCount = 0;
+  /** Pages that instructions were fetched from, direct-mapped; those of an older epoch have been flushed. */
+  private readonly fetched = Array.from({ length: FETCH_ENTRIES }, () => ({
+    epoch: 0,
+    tag: 0,
+    high: 0,
+    page: 0,
+    global: false,
+  }));
+  private epoch = 1;
   /** Linear addresses / 2 MiB where large pages have been split into entries. */
   private readonly large = new Set<number>();
   /** Result of the last walk: physical address of the page. */
@@ -86,21 +100,29 @@ export class Mmu {
   // Flushing
 
   flushAll(): void {
+    this.epoch++;
     const { i32 } = this.memory;
-    i32.fill(NO_TAG, TLB.supervisor >> 2, (TLB.supervisor >> 2) + (TLB_ENTRIES << (TLB_ENTRY_SHIFT - 2)));
-    i32.fill(NO_TAG, TLB.user >> 2, (TLB.user >> 2) + (TLB_ENTRIES << (TLB_ENTRY_SHIFT - 2)));
+    for (const base of [TLB.supervisor, TLB.user]) {
+      i32.fill(0, base >> 2, (base >> 2) + (TLB_ENTRIES << (TLB_ENTRY_SHIFT - 2)));
+      this.clear(base, 0);
+    }
     this.filledCount = 0;
     this.large.clear();
     this.onFlush(-2);
   }
 
+  private clear(base: number, entry: number): void {
+    const { i32 } = this.memory;
+    i32[(base + entry + TLB_READ_TAG) >> 2] = noTag(entry);
+    i32[(base + entry + TLB_WRITE_TAG) >> 2] = noTag(entry);
+  }
+
   /** All but global pages: a load of CR3. */
   flushNonGlobal(): void {
-    const { i32 } = this.memory;
+    this.epoch++;
     for (let i = 0; i < this.filledCount; i++) {
-      const at = this.filled[i]! >> 2;
-      i32[at] = NO_TAG;
-      i32[at + 2] = NO_TAG;
+      const address = this.filled[i]!;
+      this.clear(address & ~TLB_OFFSET, address & TLB_OFFSET);
     }
     this.filledCount = 0;
     this.onFlush(-1);
@@ -108,17 +130,12 @@ export class Mmu {
 
   /** INVLPG. */
   flushPage(low: number, high: number): void {
+    this.epoch++;
     if (this.large.has(high * 2048 + (low >>> 21))) {
       this.flushAll();
       return;
     }
-    const { i32 } = this.memory;
-    const entry = entryOf(low);
-    for (const base of [TLB.supervisor, TLB.user]) {
-      const at = (base + entry) >> 2;
-      i32[at] = NO_TAG;
-      i32[at + 2] = NO_TAG;
-    }
+    for (const base of [TLB.supervisor, TLB.user]) this.clear(base, entryOf(low));
     this.onFlush(pageNumber(low, high));
   }
 
@@ -131,7 +148,7 @@ export class Mmu {
       for (let at = base >> 2, n = 0; n < TLB_ENTRIES; n++, at += 1 << (TLB_ENTRY_SHIFT - 2)) {
         const tag = i32[at + (TLB_WRITE_TAG >> 2)]!;
         if ((tag & 0xfff) === 0 && ((tag + i32[at + (TLB_ADDEND >> 2)]!) | 0) === (host | 0)) {
-          i32[at + (TLB_WRITE_TAG >> 2)] = NO_TAG;
+          i32[at + (TLB_WRITE_TAG >> 2)] = noTag(n);
         }
       }
     }
@@ -278,7 +295,18 @@ export class Mmu {
    */
   translateFetch(low: number, high: number): number {
     const user = this.memory.get(State.cpl) === 3 ? PageFault.user : 0;
+    const entry = this.fetched[(low >>> 12) & (FETCH_ENTRIES - 1)]!;
+    const tag = (low & ~0xfff) | user;
+    if (entry.epoch === this.epoch && entry.tag === tag && entry.high === high) {
+      this.global = entry.global;
+      return entry.page + (low & 0xfff);
+    }
     this.walk(low, high, PageFault.fetch | user);
+    entry.epoch = this.epoch;
+    entry.tag = tag;
+    entry.high = high;
+    entry.page = this.page;
+    entry.global = this.global;
     return this.page + (low & 0xfff);
   }
 
@@ -298,14 +326,15 @@ export class Mmu {
     const { page } = this;
     if (page >= this.memory.ramSize) return -1;
     const { i32 } = this.memory;
-    const entryAddress = TLB.supervisor + user + entryOf(low);
+    const entry = entryOf(low);
+    const entryAddress = TLB.supervisor + user + entry;
     const at = entryAddress >> 2;
     const tag = low & ~0xfff;
     const writable = this.writable && !this.client.hasCode(page / 4096);
     i32[at + (TLB_READ_TAG >> 2)] = tag;
     i32[at + (TLB_READ_TAG >> 2) + 1] = high;
-    i32[at + (TLB_WRITE_TAG >> 2)] = writable ? tag : NO_TAG;
-    i32[at + (TLB_WRITE_TAG >> 2) + 1] = writable ? high : NO_TAG;
+    i32[at + (TLB_WRITE_TAG >> 2)] = writable ? tag : noTag(entry);
+    i32[at + (TLB_WRITE_TAG >> 2) + 1] = high;
     i32[at + (TLB_ADDEND >> 2)] = (RAM_START + page - (tag >>> 0)) | 0;
     if (this.isLarge) this.large.add(high * 2048 + (low >>> 21));
     if (!this.global) {

@@ -58,6 +58,7 @@ export class Builder {
   private value: Node | undefined;
   private isCall = false;
   private isReturn = false;
+  private repeats = false;
 
   constructor(context: FormContext) {
     this.mode = context.mode;
@@ -67,8 +68,8 @@ export class Builder {
   }
 
   template(): Template {
-    const { statements, temps, terminator, value, isCall, isReturn } = this;
-    return { statements, temps, terminator, value, isCall, isReturn };
+    const { statements, temps, terminator, value, isCall, isReturn, repeats } = this;
+    return { statements, temps, terminator, value, isCall, isReturn, repeats };
   }
 
   // Values
@@ -407,13 +408,14 @@ export class Builder {
 
   // Flags
 
-  /** Flags of an addition, with or without a carry in: EFLAGS from the result and the carries out of each bit. */
-  flagsOfAdd(size: number, x: Node, y: Node, result: Node): void {
+  /** Flags of an addition: EFLAGS from the result and the carries out of each bit. @param plain - without a carry in */
+  flagsOfAdd(size: number, x: Node, y: Node, result: Node, plain = true): void {
     const carries = this.or(this.and(x, y), this.and(this.or(x, y), this.not(result)));
-    this.emit({ op: Stmt.setFlags, k: FlagKind.add, h: size, a: result, b: carries, c: x, d: y });
+    const k = plain ? FlagKind.add : FlagKind.other;
+    this.emit({ op: Stmt.setFlags, k, h: size, a: result, b: carries, c: x, d: y });
   }
 
-  /** Flags of x − y, with or without a borrow in. */
+  /** Flags of x − y. @param plain - without a borrow in */
   flagsOfSub(size: number, x: Node, y: Node, result: Node, plain = true): void {
     const carries = this.or(this.and(this.not(x), y), this.and(this.or(this.not(x), y), result));
     this.emit({
@@ -530,6 +532,13 @@ export class Builder {
     }
     this.terminator = Terminator.branch;
     this.value = condition;
+  }
+
+  /** Begins the instruction anew if the condition holds. */
+  repeatWhile(condition: Node): void {
+    this.terminator = Terminator.branch;
+    this.value = condition;
+    this.repeats = true;
   }
 
   callRelative(size: number): void {

@@ -87,7 +87,10 @@ export const Stmt = {
   storeVector: 14,
 } as const;
 
-/** What made the flags: lets a following condition use the operands themselves. */
+/**
+ * What made the flags. After sub and add (without a carry in) the second operand is kept in place of the carries,
+ * which follow from it and the result; and a condition right behind can use the operands themselves.
+ */
 export const FlagKind = { other: 0, sub: 1, logic: 2, add: 3 } as const;
 
 export interface Node {
@@ -139,4 +142,6 @@ export interface Template {
   /** Whether a jump is a call (its return address is pushed) or the indirect jump a return. */
   readonly isCall: boolean;
   readonly isReturn: boolean;
+  /** Whether a branch that is taken leads to the instruction itself. */
+  readonly repeats: boolean;
 }

@@ -53,16 +53,6 @@ const withAddress =
     else b.helper(Helper[name], b.size);
   };
 
-/** String instructions: width, address size and repeat prefix in the helper's argument. */
-function string(kind: number, width: (b: Builder) => number): Meaning {
-  return (b) => {
-    const argument = kind | (width(b) << 4) | (b.addressSize << 12) | (b.repeat << 20);
-    if (b.repeat !== 0) b.exit(Helper.string, argument);
-    else b.helper(Helper.string, argument);
-  };
-}
-export const StringKind = { movs: 0, cmps: 1, stos: 2, lods: 3, scas: 4, ins: 5, outs: 6 } as const;
-
 const jumpNear: Meaning = (b, x) => {
   const target = b.read(x!);
   b.checkTarget(x!.size, target);
@@ -305,31 +295,6 @@ function defineAll(): void {
   define('0f b2', 'LSS', 'Gv M', loadFar(Seg.ss), { memoryOnly: true, atMost32: true });
   define('0f b4', 'LFS', 'Gv M', loadFar(Seg.fs), { memoryOnly: true, atMost32: true });
   define('0f b5', 'LGS', 'Gv M', loadFar(Seg.gs), { memoryOnly: true, atMost32: true });
-
-  // Strings
-  for (const [opcode, name, kind] of [
-    ['a4', 'MOVS', 0],
-    ['a6', 'CMPS', 1],
-    ['aa', 'STOS', 2],
-    ['ac', 'LODS', 3],
-    ['ae', 'SCAS', 4],
-  ] as const) {
-    define(opcode, `${name}B`, '', string(kind, byte));
-    define(
-      hex(Number.parseInt(opcode, 16) + 1),
-      name,
-      '',
-      string(kind, (b) => b.size),
-    );
-  }
-  const portString =
-    (kind: number, width: (b: Builder) => number): Meaning =>
-    (b) =>
-      b.exit(Helper.string, kind | (width(b) << 4) | (b.addressSize << 12) | (b.repeat << 20));
-  define('6c', 'INSB', '', portString(StringKind.ins, byte));
-  define('6d', 'INS', '', portString(StringKind.ins, wide));
-  define('6e', 'OUTSB', '', portString(StringKind.outs, byte));
-  define('6f', 'OUTS', '', portString(StringKind.outs, wide));
 
   // Ports
   define('e4', 'IN', 'AL Ib', portImmediate('in', byte));

@@ -4,7 +4,8 @@
  */
 
 const NAMES = [
-  'string',
+  'stringBulk',
+  'portString',
   'privileged',
   'in',
   'out',

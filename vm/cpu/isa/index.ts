@@ -1,6 +1,7 @@
 /** All instructions: importing this fills the table. */
 import './integer.ts';
 import './control.ts';
+import './string.ts';
 import './x87.ts';
 import './sse.ts';
 

@@ -88,7 +88,7 @@ const adc: Meaning = (b, x, y) => {
   const other = b.read(y!);
   b.modify(x!, (old) => {
     const result = b.let(b.add(b.add(old, other), b.carry(x!.size)));
-    b.flagsOfAdd(x!.size, old, other, result);
+    b.flagsOfAdd(x!.size, old, other, result, false);
     return result;
   });
 };

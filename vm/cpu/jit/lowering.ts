@@ -8,6 +8,7 @@ import { type Instruction, RIP_BASE } from '../decode.ts';
 import type { Form } from '../forms.ts';
 import { Expr, FlagKind, type Node, type Statement } from '../ir/node.ts';
 import {
+  LazyFlags,
   ModeBit,
   Seg,
   State,
@@ -18,9 +19,10 @@ import {
   TLB_READ_TAG,
   TLB_WRITE_TAG,
 } from '../layout.ts';
+import { FAULTED } from '../lower/base.ts';
 import type { Code } from '../lower/code.ts';
 import { conditionFunction, gprAddress } from '../lower/interp.ts';
-import { type FunctionIndices, Lowering, loadOpcode, storeOpcode } from '../lower/lowering.ts';
+import { type FunctionIndices, Lowering, lazyFlags, loadOpcode, storeOpcode } from '../lower/lowering.ts';
 import { Convert, I32, I64, type ValueType, Wasm } from '../wasm/opcodes.ts';
 
 /** Registers and flags that a region's code has in locals. */
@@ -65,6 +67,8 @@ export class RegionLowering extends Lowering {
     v128: { locals: [], used: 0 },
   };
   private readonly entry: number;
+  /** Depth of the block behind which the region ends after a fault. */
+  faultDepth = 0;
 
   constructor(code: Code, functions: FunctionIndices, mode: number, locals: RegionLocals) {
     super(code, functions);
@@ -104,6 +108,11 @@ export class RegionLowering extends Lowering {
   /** Pushes the value of the terminator of the instruction that was emitted last. */
   terminatorValue(): void {
     this.value(this.form.template.value!);
+  }
+
+  /** Pushes the RIP behind the instruction that was emitted last. */
+  returnAddress(): void {
+    this.nextRip();
   }
 
   protected override tempLocal(type: ValueType): number {
@@ -346,42 +355,24 @@ export class RegionLowering extends Lowering {
   private hit(address: number, type: ValueType, bytes: number, tag: number): void {
     const { code, tlb, entry } = this;
     const wide = type === 'i64';
+    // Outside IA-32e mode no tag has a high half.
+    const long = wide || (this.mode & ModeBit.longActive) !== 0;
+    // At most 4096 − bytes behind the tag.
     code.get(address);
-    if (wide) {
-      code.i64(12 - TLB_ENTRY_SHIFT);
-      code.op(I64.shr_u);
-      code.op(Convert.i32_wrap_i64);
-    } else {
-      code.i32(12 - TLB_ENTRY_SHIFT);
-      code.op(I32.shr_u);
-    }
+    if (long && !wide) code.op(Convert.i64_extend_i32_u);
+    code.get(address);
+    if (wide) code.op(Convert.i32_wrap_i64);
+    code.i32(12 - TLB_ENTRY_SHIFT);
+    code.op(I32.shr_u);
     code.i32((TLB_ENTRIES - 1) << TLB_ENTRY_SHIFT);
     code.op(I32.and);
     code.tee(entry);
-    // Outside IA-32e mode no tag has a high half.
-    const long = wide || (this.mode & ModeBit.longActive) !== 0;
     code.memory(long ? Wasm.i64_load : Wasm.i32_load, tlb + tag);
-    code.get(address);
-    if (wide) {
-      if (bytes > 1) {
-        code.i64(bytes - 1);
-        code.op(I64.add);
-      }
-      code.i64(-4096);
-      code.op(I64.and);
-      code.op(I64.eq);
-      return;
-    }
-    if (bytes > 1) {
-      code.i32(bytes - 1);
-      code.op(I32.add);
-    }
-    code.i32(-4096);
-    code.op(I32.and);
-    if (long) {
-      code.op(Convert.i64_extend_i32_u);
-      code.op(I64.eq);
-    } else code.op(I32.eq);
+    const op = long ? I64 : I32;
+    code.op(op.sub);
+    if (long) code.i64(4096 - bytes);
+    else code.i32(4096 - bytes);
+    code.op(op.le_u);
   }
 
   private host(address: number, type: ValueType): void {
@@ -391,6 +382,16 @@ export class RegionLowering extends Lowering {
     code.get(this.entry);
     code.memory(Wasm.i32_load, this.tlb + TLB_ADDEND);
     code.op(I32.add);
+  }
+
+  /** Ends the region if the address on the stack says that the access has faulted. */
+  private leaveOnFault(): void {
+    const { code, entry } = this;
+    code.tee(entry);
+    code.get(entry);
+    code.i32(FAULTED);
+    code.op(I32.eq);
+    code.brIf(code.depth - this.faultDepth, false);
   }
 
   private address64(address: number, type: ValueType): void {
@@ -403,13 +404,14 @@ export class RegionLowering extends Lowering {
     const { type } = n.a!;
     const address = this.inLocal(n.a!);
     this.hit(address, type, n.k, TLB_READ_TAG);
-    code.if('i32');
+    code.if('i32', true);
     this.host(address, type);
     code.else();
     this.address64(address, type);
     code.i32(n.k);
     this.accessRecord(n.h);
     code.call(this.functions.slowRead);
+    this.leaveOnFault();
     code.end();
     code.memory(loadOpcode(n.k), 0);
   }
@@ -419,13 +421,14 @@ export class RegionLowering extends Lowering {
     const { type } = n.a!;
     const address = this.inLocal(n.a!);
     this.hit(address, type, n.k, TLB_WRITE_TAG);
-    code.if('i32');
+    code.if('i32', true);
     this.host(address, type);
     code.else();
     this.address64(address, type);
     code.i32(n.k);
     this.record();
     code.call(this.functions.slowProbe);
+    this.leaveOnFault();
     code.end();
   }
 
@@ -444,7 +447,7 @@ export class RegionLowering extends Lowering {
       code.set(value);
     }
     this.hit(address, type, bytes, TLB_WRITE_TAG);
-    code.if();
+    code.if(undefined, true);
     this.host(address, type);
     code.get(value);
     code.memory(storeOpcode(bytes, valueType), 0);
@@ -453,6 +456,7 @@ export class RegionLowering extends Lowering {
     code.get(value);
     this.accessRecord(s.h);
     code.call(functions[`slowStore${(bytes * 8) as 8 | 16 | 32 | 64 | 128}`]);
+    code.brIf(code.depth - this.faultDepth, false);
     code.end();
   }
 
@@ -464,9 +468,10 @@ export class RegionLowering extends Lowering {
     const { code, locals } = this;
     this.value64(s.a!);
     code.set(locals.ccRes);
-    this.value64(s.b!);
+    const lazy = lazyFlags(s.k);
+    this.value64(lazy === 0 ? s.b! : s.d!);
     code.set(locals.ccAux);
-    code.i32(64 - s.h);
+    code.i32((64 - s.h) | lazy);
     code.set(locals.ccShift);
     if (s.k === FlagKind.sub) {
       const wide = s.h === 64;
@@ -575,6 +580,13 @@ export class RegionLowering extends Lowering {
         code.op(op.le_s);
         return true;
       case 2:
+        if (kind === FlagKind.add) {
+          // The sum is less than what was added.
+          result();
+          this.operandOfAdd(size);
+          code.op(op.lt_u);
+          return true;
+        }
         // The carry out of the top bit.
         code.get(locals.ccAux);
         code.i64(size - 1);
@@ -586,6 +598,33 @@ export class RegionLowering extends Lowering {
       default:
         return false;
     }
+  }
+
+  /** Pushes the second operand of an addition as the result is pushed to be compared: moved up to the top. */
+  private operandOfAdd(size: number): void {
+    const { code } = this;
+    code.get(this.locals.ccAux);
+    if (size === 64) return;
+    code.op(Convert.i32_wrap_i64);
+    if (size === 32) return;
+    code.i32(32 - size);
+    code.op(I32.shl);
+  }
+
+  /** Works out the carries if they have been left to be. */
+  private workOutCarries(): void {
+    const { code, locals, known } = this;
+    if (known !== undefined && lazyFlags(known.kind) === 0) return;
+    this.pushFlags();
+    code.call(this.functions.carries);
+    code.set(locals.ccAux);
+    if (known !== undefined) code.i32(64 - known.size);
+    else {
+      code.get(locals.ccShift);
+      code.i32(LazyFlags.shiftMask);
+      code.op(I32.and);
+    }
+    code.set(locals.ccShift);
   }
 
   protected flagBits(): void {
@@ -609,6 +648,7 @@ export class RegionLowering extends Lowering {
       this.known = undefined;
       return;
     }
+    this.workOutCarries();
     if (known !== undefined && s.b !== undefined) {
       // CF is the top bit, OF the difference of the two highest.
       this.value(s.a!);

@@ -1,63 +1,42 @@
 /**
- * Compiles a region: the blocks of one page that are reached from a hot one by direct jumps, as one
- * WebAssembly function with its loops inside. It leaves by tail calls, to other blocks' heads or through
- * the jump cache.
+ * Compiles a region, as plan.ts has laid it out, to one WebAssembly function with its loops inside. It leaves
+ * by tail calls, to other blocks' heads or through the jump cache.
  */
 import type { Block, CodeCache } from '../code-cache.ts';
 import { Decoded, Instruction } from '../decode.ts';
 import { type Form, formOf } from '../forms.ts';
 import { Terminator } from '../ir/node.ts';
-import { Op, RAM_START, State } from '../layout.ts';
-import { emitDispatch, Handler, HOT_COUNT } from '../lower/base-module.ts';
+import { JUMP_CACHE, Op, RAM_START, State } from '../layout.ts';
+import { emitDispatch, emitJumpCacheProbe, emitRipBase, Handler } from '../lower/base-module.ts';
 import { Code } from '../lower/code.ts';
 import type { FunctionIndices } from '../lower/lowering.ts';
 import type { CpuMemory } from '../memory.ts';
-import { I32, type ValueType, Wasm } from '../wasm/opcodes.ts';
+import { type FunctionBody, functionBody } from '../wasm/module.ts';
+import { I32, I64, Wasm } from '../wasm/opcodes.ts';
 import { analyse, type Flow } from './flow.ts';
 import { type RegionLocals, RegionLowering } from './lowering.ts';
+import { type Call, type Exit, isLarge, LARGE, type Reach, type RegionBlock, RegionPlanner } from './plan.ts';
 import { summaryOf } from './summary.ts';
 
-/** Most instructions and blocks of a region. */
-const INSTRUCTIONS_MAXIMUM = 300;
-const BLOCKS_MAXIMUM = 48;
-/** Blocks that have run less often than this part of what makes one hot are left to the interpreter. */
-const COLD = 4;
 const PAGE = 4096;
-
-/** Where control goes at the end of a block. */
-interface Exit {
-  /** Number of a block of the region, or −1. */
-  node: number;
-  /** Record to go to when it leaves the region. */
-  readonly record: number;
-}
-
-interface RegionBlock {
-  readonly block: Block;
-  readonly exits: Exit[];
-  /** What ends it; none when it just goes on at exits[0]. */
-  readonly terminator: Terminator;
-}
 
 /** A compiled function. */
 export interface CompiledRegion {
   readonly head: number;
   readonly blocks: readonly Block[];
-  readonly locals: readonly ValueType[];
-  readonly instructions: Uint8Array;
+  readonly body: FunctionBody;
 }
 
 const TRY = 0x06;
 const CATCH_ALL = 0x19;
 const RETHROW = 0x09;
 
-/** Labels around a region's body: link, dispatch, state, try. */
-const OUTER_LABELS = 4;
-const LABEL_LINK = 0;
-const LABEL_DISPATCH = 1;
-const LABEL_STATE = 2;
-
-const scratch = new Instruction();
+/** Labels around a region's body: fault, learn, link, dispatch, state, try. */
+const OUTER_LABELS = 6;
+const LABEL_LEARN = 1;
+const LABEL_LINK = 2;
+const LABEL_DISPATCH = 3;
+const LABEL_STATE = 4;
 
 export class RegionCompiler {
   private readonly memory: CpuMemory;
@@ -72,86 +51,22 @@ export class RegionCompiler {
     this.handlerType = handlerType;
   }
 
-  /** @returns undefined when the head has no code any more */
-  compile(head: number): CompiledRegion | undefined {
-    const entry = this.cache.blocks.get(head);
+  /** @returns undefined when the head has no code any more, or isn't worth it */
+  compile(head: number, reach: Reach): CompiledRegion | undefined {
+    const { memory, cache } = this;
+    const entry = cache.blocks.get(head);
     if (entry === undefined) return undefined;
-    const nodes = this.gather(entry);
+    const nodes = RegionPlanner.plan(memory, cache, entry, reach);
     const flow = analyse(nodes.map(({ exits }) => exits.map(({ node }) => node)));
-    const emitter = new RegionEmitter(this.memory, nodes, flow, this.functions, this.handlerType);
+    // What is only passed through gains nothing from being large, nor does what is small.
+    if (reach === LARGE && !(flow.isLoop[0] && isLarge(nodes))) return undefined;
+    const emitter = new RegionEmitter(memory, nodes, flow, this.functions, this.handlerType);
     const code = emitter.emit();
     return {
       head,
       blocks: nodes.map(({ block }) => block),
-      locals: code.locals,
-      instructions: code.bytes.view(),
+      body: functionBody(code.locals, code.bytes.view(), code.hints),
     };
-  }
-
-  private gather(entry: Block): RegionBlock[] {
-    const { memory, cache } = this;
-    const numbers = new Map<number, number>([[entry.head, 0]]);
-    const nodes: RegionBlock[] = [];
-    const queue: Block[] = [entry];
-    let instructions = entry.instructions;
-    for (let block = queue.shift(); block !== undefined; block = queue.shift()) {
-      const [terminator, records] = this.ending(block);
-      const exits = records.map((record): Exit => {
-        const known = numbers.get(record);
-        if (known !== undefined) return { node: known, record };
-        const next = cache.blocks.get(record);
-        const isWarm = next !== undefined && memory.get(record + Op.count) * COLD >= HOT_COUNT;
-        if (
-          !isWarm ||
-          next.page !== entry.page ||
-          numbers.size >= BLOCKS_MAXIMUM ||
-          instructions + next.instructions > INSTRUCTIONS_MAXIMUM
-        ) {
-          return { node: -1, record };
-        }
-        const number = numbers.size;
-        numbers.set(record, number);
-        instructions += next.instructions;
-        queue.push(next);
-        return { node: number, record };
-      });
-      nodes.push({ block, exits, terminator });
-    }
-    return nodes;
-  }
-
-  /** How a block ends, and the records it goes on to: for a branch, taken and not taken. */
-  private ending(block: Block): [Terminator, number[]] {
-    const { memory } = this;
-    const last = block.first + (block.instructions - 1) * Op.size;
-    const form = this.lastForm(block);
-    if (form === undefined) return [Terminator.state, []];
-    const { terminator } = form.template;
-    switch (terminator) {
-      case Terminator.jump:
-        return [terminator, [memory.get(last + Op.taken)]];
-      case Terminator.branch:
-        return [terminator, [memory.get(last + Op.taken), memory.get(last + Op.fallThrough)]];
-      case Terminator.none: {
-        const end = last + Op.size;
-        return [
-          terminator,
-          [memory.get(end + Op.handler) === Handler.link ? memory.get(end + Op.taken) : end],
-        ];
-      }
-      default:
-        return [terminator, []];
-    }
-  }
-
-  /** Form of a block's last instruction; undefined for one that doesn't exist. */
-  private lastForm(block: Block): Form | undefined {
-    const { memory } = this;
-    const last = block.first + (block.instructions - 1) * Op.size;
-    const at = memory.get(last + Op.place) & 0xffff;
-    const start = RAM_START + block.page.number * PAGE;
-    if (scratch.decode(memory.u8, start + at, start + PAGE, block.mode) !== Decoded.ok) return undefined;
-    return formOf(scratch, block.mode);
   }
 }
 
@@ -178,6 +93,16 @@ class RegionEmitter {
   private readonly lowering: RegionLowering;
   private readonly next: number;
   private readonly rip: number;
+  /** Where the calls that the region follows return to: RIPs, by depth. */
+  private readonly returns: readonly number[];
+  /** Whether the region is in more than one page. */
+  private readonly crosses: boolean;
+  /** A linear address, and its entry in the jump cache. */
+  private readonly linear: number;
+  private readonly slot: number;
+  /** Where an indirect jump remembers where it has led; whether any does. */
+  private readonly site: number;
+  private learns = false;
   /** Labels that are open within the body: the node that a branch to each leads to, or −1. */
   private readonly labels: number[] = [];
 
@@ -198,7 +123,13 @@ class RegionEmitter {
     const { code } = this;
     this.next = code.local('i32');
     this.rip = code.local('i64');
+    this.linear = code.local('i64');
+    this.slot = code.local('i32');
+    this.site = code.local('i32');
     this.locals = this.assignLocals();
+    const calls = Math.max(...nodes.map(({ makes }) => makes?.depth ?? 0));
+    this.returns = Array.from({ length: calls }, () => code.local('i64'));
+    this.crosses = nodes.some(({ exits }) => exits.some(({ crossing }) => crossing !== undefined));
     this.lowering = new RegionLowering(code, functions, this.mode, this.locals);
     this.findLiveFlags();
   }
@@ -264,7 +195,7 @@ class RegionEmitter {
       changed = false;
       for (const node of [...this.flow.order].reverse()) {
         const { exits } = this.nodes[node]!;
-        let live = exits.length === 0 || exits.some((exit) => exit.node < 0 || liveIn[exit.node]!);
+        let live = exits.length === 0 || exits.some((exit) => mayLeave(exit) || liveIn[exit.node]!);
         const steps = this.steps[node]!;
         for (let i = steps.length - 1; i >= 0; i--) {
           const step = steps[i]!;
@@ -296,18 +227,30 @@ class RegionEmitter {
     code.load(Wasm.i32_load, State.budget);
     code.i32(0);
     code.op(I32.le_s);
-    code.if();
+    code.if(undefined, false);
     code.i32(0);
     lowering.ripAt(entry.offset);
     code.memory(Wasm.i64_store, State.rip);
     code.bytes.u8(Wasm.return);
     code.end();
+    const bump = (a: number) => {
+      code.i32(0);
+      code.load(Wasm.i64_load, a);
+      code.i64(1);
+      code.op(0x7c);
+      code.memory(Wasm.i64_store, a);
+    };
+    bump(0x1f00);
     lowering.loadState();
+    code.block();
+    lowering.faultDepth = code.depth;
+    code.block();
     code.block();
     code.block();
     code.block();
     code.bytes.u8(TRY);
     code.bytes.u8(Wasm.void);
+    code.depth++;
     this.tree(0);
     code.bytes.u8(CATCH_ALL);
     code.get(locals.inHelper);
@@ -320,18 +263,28 @@ class RegionEmitter {
     code.end();
     code.bytes.u8(Wasm.unreachable);
     code.end();
+    bump(0x1f10);
     // A helper has said where to go, and has all state in memory.
     code.load(Wasm.i64_load, State.rip);
     code.returnCall(this.functions.dispatch);
     code.end();
+    bump(0x1f08);
     lowering.storeState();
-    emitDispatch(code, this.functions.lookup, this.handlerType, () => code.get(this.rip));
+    emitDispatch(code, this.functions.lookup, this.handlerType, this.rip);
     code.end();
     lowering.storeState();
     code.get(this.next);
     code.get(this.next);
     code.memory(Wasm.i32_load, Op.handler);
     code.returnCallIndirect(this.handlerType);
+    code.end();
+    if (this.learns) {
+      lowering.storeState();
+      emitDispatch(code, this.functions.lookup, this.handlerType, this.rip, this.site);
+    } else code.bytes.u8(Wasm.unreachable);
+    code.end();
+    // The run loop has what was raised.
+    lowering.storeState();
     return code;
   }
 
@@ -364,7 +317,7 @@ class RegionEmitter {
 
   private block(node: number): void {
     const { code, lowering, locals } = this;
-    const { block, exits, terminator } = this.nodes[node]!;
+    const { block, exits, terminator, isReturn, makes, within, site } = this.nodes[node]!;
     lowering.beginBlock();
     code.get(locals.budget);
     code.i32(block.instructions);
@@ -381,32 +334,87 @@ class RegionEmitter {
       }
       lowering.instructionAt(step.instruction, step.form, step.place, step.record, step.flagsLive);
     }
+    const [first, second] = exits;
     switch (terminator) {
       case Terminator.none:
       case Terminator.jump:
-        this.go(node, exits[0]!);
+        if (makes !== undefined) this.keepReturnAddress(makes);
+        this.go(node, first!);
         return;
       case Terminator.branch:
         lowering.terminatorValue();
-        code.if();
-        this.labels.push(-1);
-        this.go(node, exits[0]!);
-        code.else();
-        this.go(node, exits[1]!);
-        this.labels.pop();
-        code.end();
-        // Both arms have left.
-        code.bytes.u8(Wasm.unreachable);
+        this.arms(
+          () => this.go(node, first!),
+          () => this.go(node, second!),
+        );
         return;
       case Terminator.indirect:
         lowering.terminatorValue();
         code.set(this.rip);
-        code.br(this.outer(LABEL_DISPATCH));
+        if (isReturn) this.returnTo(node, first, within);
+        else {
+          if (makes !== undefined) this.keepReturnAddress(makes);
+          if (first === undefined) this.learn(site);
+          else this.probe(node, first, () => this.learn(site));
+        }
         return;
       case Terminator.state:
         code.br(this.outer(LABEL_STATE));
         return;
     }
+  }
+
+  /** Two ways out of a block, by the condition on the stack. */
+  private arms(whenTrue: () => void, otherwise: () => void, likely?: boolean): void {
+    const { code } = this;
+    code.if(undefined, likely);
+    this.labels.push(-1);
+    whenTrue();
+    code.else();
+    otherwise();
+    this.labels.pop();
+    code.end();
+    // Both arms have left.
+    code.bytes.u8(Wasm.unreachable);
+  }
+
+  private keepReturnAddress({ depth }: Call): void {
+    this.lowering.returnAddress();
+    this.code.set(this.returns[depth - 1]!);
+  }
+
+  /** Goes back from a call to the RIP in its local: behind it, if the region has followed that call. */
+  private returnTo(node: number, exit: Exit | undefined, call: Call | undefined): void {
+    const { code } = this;
+    if (exit === undefined || call === undefined) {
+      this.dispatch();
+      return;
+    }
+    code.get(this.rip);
+    code.get(this.returns[call.depth - 1]!);
+    code.op(I64.eq);
+    this.arms(
+      () => this.comeBack(node, exit, call),
+      () => this.dispatch(),
+      true,
+    );
+  }
+
+  /** Goes on behind a call. */
+  private comeBack(node: number, exit: Exit, call: Call): void {
+    const { code, flow } = this;
+    if (flow.isCut(node, exit.node)) {
+      this.dispatch();
+      return;
+    }
+    if (this.crosses) {
+      code.i32(0);
+      code.get(this.rip);
+      code.i64(-call.returnOffset);
+      code.op(I64.add);
+      code.memory(Wasm.i64_store, State.ripBase);
+    }
+    this.enter(node, exit, () => this.dispatch());
   }
 
   private outer(label: number): number {
@@ -415,19 +423,54 @@ class RegionEmitter {
 
   /** Goes from a node to where an exit leads. */
   private go(from: number, exit: Exit): void {
-    const { code, flow, locals } = this;
-    const { node } = exit;
-    if (node < 0 || flow.isCut(from, node)) {
-      this.leave(exit.record);
+    const { code, lowering } = this;
+    const { node, record, crossing } = exit;
+    if (node < 0 || this.flow.isCut(from, node)) {
+      this.leave(record);
       return;
     }
+    if (crossing === undefined) {
+      this.enter(from, exit, () => this.leave(record));
+      return;
+    }
+    lowering.ripAt(crossing.offset);
+    code.set(this.rip);
+    this.probe(from, exit, () => this.dispatch());
+  }
+
+  /** Goes from a node to the RIP in its local, to an exit's node if it leads there. @param otherwise - the way out */
+  private probe(from: number, exit: Exit, otherwise: () => void): void {
+    const { code } = this;
+    if (exit.node < 0 || this.flow.isCut(from, exit.node)) {
+      otherwise();
+      return;
+    }
+    emitJumpCacheProbe(code, this.linear, this.slot, this.rip);
+    code.get(this.slot);
+    code.memory(Wasm.i32_load, JUMP_CACHE + 8);
+    code.i32(exit.crossing!.head);
+    code.op(I32.eq);
+    code.op(I32.and);
+    this.arms(
+      () => {
+        emitRipBase(code, this.linear, this.rip);
+        this.enter(from, exit, () => this.dispatch());
+      },
+      otherwise,
+      true,
+    );
+  }
+
+  /** Goes to another node of the region. @param leave - the way out instead when the budget is used up */
+  private enter(from: number, { node }: Exit, leave: () => void): void {
+    const { code, flow, locals } = this;
     if (flow.isBack(from, node)) {
       // Once round a loop the budget is looked at.
       code.get(locals.budget);
       code.i32(0);
       code.op(I32.gt_s);
-      code.brIf(this.labels.length - 1 - this.labels.lastIndexOf(node));
-      this.leave(exit.record);
+      code.brIf(this.labels.length - 1 - this.labels.lastIndexOf(node), true);
+      leave();
       return;
     }
     if (flow.isMerge[node]) {
@@ -443,11 +486,29 @@ class RegionEmitter {
     if (memory.get(record + Op.handler) === Handler.cross) {
       lowering.ripAt(memory.get(record + Op.immediate));
       code.set(this.rip);
-      code.br(this.outer(LABEL_DISPATCH));
+      this.dispatch();
       return;
     }
     code.i32(record);
     code.set(this.next);
     code.br(this.outer(LABEL_LINK));
   }
+
+  /** Out of the region, to the RIP in its local, which is remembered at an indirect jump as where it leads. */
+  private learn(site: number): void {
+    this.learns = true;
+    this.code.i32(site);
+    this.code.set(this.site);
+    this.code.br(this.outer(LABEL_LEARN));
+  }
+
+  /** Out of the region, to the RIP in its local. */
+  private dispatch(): void {
+    this.code.br(this.outer(LABEL_DISPATCH));
+  }
+}
+
+/** Whether an exit can end the region, wherever it leads to within. */
+function mayLeave(exit: Exit): boolean {
+  return exit.node < 0 || exit.record === 0 || exit.crossing !== undefined;
 }

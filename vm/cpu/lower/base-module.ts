@@ -5,6 +5,7 @@
 import {
   JUMP_CACHE,
   JUMP_CACHE_ENTRIES,
+  LazyFlags,
   Op,
   RAM_START,
   Seg,
@@ -17,7 +18,14 @@ import {
 } from '../layout.ts';
 import { functionBody, ModuleBuilder } from '../wasm/module.ts';
 import { Convert, I32, I64, type ValueType, Wasm } from '../wasm/opcodes.ts';
-import { BASE_FUNCTIONS, type BaseFunction, HANDLER, HOST_FUNCTIONS, type HostFunction } from './base.ts';
+import {
+  BASE_FUNCTIONS,
+  type BaseFunction,
+  FAULTED,
+  HANDLER,
+  HOST_FUNCTIONS,
+  type HostFunction,
+} from './base.ts';
 import { defineSimd } from './base-simd.ts';
 import { Code } from './code.ts';
 import { type FunctionIndices, loadOpcode, storeOpcode } from './lowering.ts';
@@ -79,12 +87,12 @@ export function beginBaseModule(): {
   const define = (name: BaseFunction, emit: (code: Code) => void): void => {
     const code = new Code(BASE_FUNCTIONS[name].params.length);
     emit(code);
-    module.define(functions[name], functionBody(code.locals, code.bytes.view()));
+    module.define(functions[name], functionBody(code.locals, code.bytes.view(), code.hints));
   };
   defineMemory(define, functions);
-  defineFlags(define);
+  defineFlags(define, functions.carries);
   defineSimd(define, functions);
-  define('dispatch', (code) => emitDispatch(code, functions.lookup, handlerType, () => code.get(0)));
+  define('dispatch', (code) => emitDispatch(code, functions.lookup, handlerType, 0));
   define('enter', (code) => {
     code.load(Wasm.i64_load, State.rip);
     code.returnCall(functions.dispatch);
@@ -158,7 +166,7 @@ export function beginBaseModule(): {
   for (const [slot, emit] of handlers) {
     const code = new Code(1);
     emit(code);
-    const index = module.addFunction(HANDLER, functionBody(code.locals, code.bytes.view()));
+    const index = module.addFunction(HANDLER, functionBody(code.locals, code.bytes.view(), code.hints));
     module.addElements(slot, [index]);
   }
   return { module, functions, handlerType };
@@ -191,7 +199,7 @@ function emitHead(code: Code, functions: FunctionIndices, handlerType: number): 
   code.tee(budget);
   code.i32(0);
   code.op(I32.le_s);
-  code.if();
+  code.if(undefined, false);
   code.i32(0);
   placeRip(code);
   code.memory(Wasm.i64_store, State.rip);
@@ -213,7 +221,7 @@ function emitHead(code: Code, functions: FunctionIndices, handlerType: number): 
   code.get(count);
   code.i32(HOT_COUNT);
   code.op(I32.eq);
-  code.if();
+  code.if(undefined, false);
   code.get(0);
   code.call(functions.hot);
   code.end();
@@ -224,14 +232,12 @@ function emitHead(code: Code, functions: FunctionIndices, handlerType: number): 
 }
 
 /**
- * Goes to a RIP by the jump cache. Inlined at the end of regions.
- * @param pushRip - pushes it, twice over if need be, so it must be a local
+ * Pushes whether the jump cache knows the linear address of a RIP.
+ * @param linear - local that takes the address
+ * @param entry - local that takes the offset of its entry
  */
-export function emitDispatch(code: Code, lookup: number, handlerType: number, pushRip: () => void): void {
-  const linear = code.local('i64');
-  const entry = code.local('i32');
-  const head = code.local('i32');
-  pushRip();
+export function emitJumpCacheProbe(code: Code, linear: number, entry: number, rip: number): void {
+  code.get(rip);
   code.load(Wasm.i64_load, State.segBase + 8 * Seg.cs);
   code.op(I64.add);
   code.load(Wasm.i64_load, State.linearMask);
@@ -252,23 +258,51 @@ export function emitDispatch(code: Code, lookup: number, handlerType: number, pu
   code.load(Wasm.i64_load, State.modeTag);
   code.op(I64.add);
   code.op(I64.eq);
-  code.if('i32');
+}
+
+/** Sets State.ripBase, from a RIP and its linear address. */
+export function emitRipBase(code: Code, linear: number, rip: number): void {
   code.i32(0);
-  pushRip();
+  code.get(rip);
   code.get(linear);
   code.i64(0xfff);
   code.op(I64.and);
   code.op(I64.sub);
   code.memory(Wasm.i64_store, State.ripBase);
+}
+
+/**
+ * Goes to the RIP in a local by the jump cache. Inlined at the end of regions.
+ * @param site - local with an address that takes the head it leads to
+ */
+export function emitDispatch(
+  code: Code,
+  lookup: number,
+  handlerType: number,
+  rip: number,
+  site?: number,
+): void {
+  const linear = code.local('i64');
+  const entry = code.local('i32');
+  const head = code.local('i32');
+  emitJumpCacheProbe(code, linear, entry, rip);
+  code.if('i32', true);
+  emitRipBase(code, linear, rip);
   code.get(entry);
   code.memory(Wasm.i32_load, JUMP_CACHE + 8);
   code.else();
   code.i32(0);
-  pushRip();
+  code.get(rip);
   code.memory(Wasm.i64_store, State.rip);
   code.call(lookup);
   code.end();
-  code.tee(head);
+  code.set(head);
+  if (site !== undefined) {
+    code.get(site);
+    code.get(head);
+    code.memory(Wasm.i32_store, 0);
+  }
+  code.get(head);
   code.get(head);
   code.memory(Wasm.i32_load, Op.handler);
   code.returnCallIndirect(handlerType);
@@ -286,17 +320,18 @@ function tlbEntry(code: Code): void {
   code.op(I32.add);
 }
 
-/** Pushes whether the TLB has all of an access. */
-function tlbHit(code: Code, entry: number, bytes: () => void, tag: number): void {
+/**
+ * Pushes whether the TLB has all of an access: whether it begins at most 4096 − bytes behind the tag.
+ * @param limit - pushes that
+ */
+function tlbHit(code: Code, entry: number, limit: () => void, tag: number): void {
+  code.get(0);
   tlbEntry(code);
   code.tee(entry);
   code.memory(Wasm.i64_load, tag);
-  code.get(0);
-  bytes();
-  code.op(I64.add);
-  code.i64(-4096);
-  code.op(I64.and);
-  code.op(I64.eq);
+  code.op(I64.sub);
+  limit();
+  code.op(I64.le_u);
 }
 
 /** Pushes the host address of a linear address that the TLB has. */
@@ -317,26 +352,37 @@ function defineMemory(
     code.get(0);
     code.memory(Wasm.i64_store, State.faultAddress);
   };
+  /** Throws if the address on the stack, which goes to a local too, says that the access has faulted. */
+  const throwOnFault = (code: Code, address: number): void => {
+    code.tee(address);
+    code.get(address);
+    code.i32(FAULTED);
+    code.op(I32.eq);
+    code.if();
+    code.call(functions.throwFault);
+    code.end();
+  };
   for (const size of [8, 16, 32, 64, 128] as const) {
     const bytes = size / 8;
     const type: ValueType = size === 128 ? 'v128' : size === 64 ? 'i64' : 'i32';
     define(`load${size}`, (code) => {
       const entry = code.local('i32');
-      tlbHit(code, entry, () => code.i64(bytes - 1), TLB_READ_TAG);
-      code.if('i32');
+      tlbHit(code, entry, () => code.i64(4096 - bytes), TLB_READ_TAG);
+      code.if('i32', true);
       tlbHost(code, entry);
       code.else();
       code.get(0);
       code.i32(bytes);
       code.get(1);
       code.call(functions.slowRead);
+      throwOnFault(code, entry);
       code.end();
       code.memory(loadOpcode(bytes), 0);
     });
     define(`store${size}`, (code) => {
       const entry = code.local('i32');
-      tlbHit(code, entry, () => code.i64(bytes - 1), TLB_WRITE_TAG);
-      code.if();
+      tlbHit(code, entry, () => code.i64(4096 - bytes), TLB_WRITE_TAG);
+      code.if(undefined, true);
       tlbHost(code, entry);
       code.get(1);
       code.memory(storeOpcode(bytes, type), 0);
@@ -345,6 +391,9 @@ function defineMemory(
       code.get(1);
       code.get(2);
       code.call(functions[`slowStore${size}`]);
+      code.if();
+      code.call(functions.throwFault);
+      code.end();
       code.end();
     });
     define(`slowStore${size}`, (code) => {
@@ -375,20 +424,21 @@ function defineMemory(
       code,
       entry,
       () => {
+        code.i32(4096);
         code.get(1);
-        code.i32(1);
         code.op(I32.sub);
         code.op(Convert.i64_extend_i32_u);
       },
       TLB_WRITE_TAG,
     );
-    code.if('i32');
+    code.if('i32', true);
     tlbHost(code, entry);
     code.else();
     code.get(0);
     code.get(1);
     code.get(2);
     code.call(functions.slowProbe);
+    throwOnFault(code, entry);
     code.end();
   });
 }
@@ -465,14 +515,72 @@ function explicitBit(code: Code, bit: number): void {
   code.op(I32.and);
 }
 
-function defineFlags(define: (name: BaseFunction, emit: (code: Code) => void) => void): void {
+/** Pushes the carries of a subtraction, or of an addition, from its result and second operand. */
+function lazyCarries(code: Code, x: number, isSub: boolean): void {
+  const operand = CARRIES;
+  // The first operand.
+  code.get(RESULT);
+  code.get(operand);
+  code.op(isSub ? I64.add : I64.sub);
+  if (isSub) {
+    // Complemented: borrows are the carries of y − x.
+    code.i64(-1);
+    code.op(I64.xor);
+  }
+  code.tee(x);
+  code.get(operand);
+  code.op(I64.and);
+  code.get(x);
+  code.get(operand);
+  code.op(I64.or);
+  code.get(RESULT);
+  if (!isSub) {
+    code.i64(-1);
+    code.op(I64.xor);
+  }
+  code.op(I64.and);
+  code.op(I64.or);
+}
+
+function defineFlags(
+  define: (name: BaseFunction, emit: (code: Code) => void) => void,
+  carriesFunction: number,
+): void {
+  define('carries', (code) => {
+    const x = code.local('i64');
+    code.get(SHIFT);
+    code.i32(LazyFlags.sub);
+    code.op(I32.lt_u);
+    code.if('i64');
+    code.get(CARRIES);
+    code.else();
+    code.get(SHIFT);
+    code.i32(LazyFlags.add);
+    code.op(I32.lt_u);
+    code.if('i64');
+    lazyCarries(code, x, true);
+    code.else();
+    lazyCarries(code, x, false);
+    code.end();
+    code.end();
+  });
   type Emit = (code: Code) => void;
-  const condition = (name: BaseFunction, explicit: Emit, lazy: Emit): void => {
+  const condition = (name: BaseFunction, explicit: Emit, lazy: Emit, byCarries = true): void => {
     define(name, (code) => {
+      if (byCarries) {
+        code.get(RESULT);
+        code.get(CARRIES);
+        code.get(SHIFT);
+        code.call(carriesFunction);
+        code.set(CARRIES);
+      }
       code.get(SHIFT);
+      code.i32(LazyFlags.shiftMask);
+      code.op(I32.and);
+      code.tee(SHIFT);
       code.i32(64);
       code.op(I32.eq);
-      code.if('i32');
+      code.if('i32', false);
       explicit(code);
       code.else();
       lazy(code);
@@ -493,14 +601,14 @@ function defineFlags(define: (name: BaseFunction, emit: (code: Code) => void) =>
   const { carry, overflow, zero, sign, parity, auxiliary } = LAZY;
   condition('condition0', bit(11), (c) => overflow(c));
   condition('condition2', bit(0), (c) => carry(c));
-  condition('condition4', bit(6), zero);
+  condition('condition4', bit(6), zero, false);
   condition(
     'condition6',
     both(bit(0), bit(6), I32.or),
     both((c) => carry(c), zero, I32.or),
   );
-  condition('condition8', bit(7), sign);
-  condition('condition10', bit(2), parity);
+  condition('condition8', bit(7), sign, false);
+  condition('condition10', bit(2), parity, false);
   condition(
     'condition12',
     both(bit(7), bit(11), I32.xor),

@@ -20,14 +20,22 @@ function signature(params: string, result?: ValueType): Signature {
  */
 export const STACK_ACCESS = 1;
 
-/** Functions in TypeScript. All may throw a guest's fault. The last parameter is the instruction's record. */
+/** In place of a host address: the access has faulted, and the run loop knows how. */
+export const FAULTED = -1;
+
+/**
+ * Functions in TypeScript. The last parameter is the instruction's record. All may throw a guest's fault, but for
+ * those that are called when the TLB has missed: throwing through compiled code takes microseconds.
+ */
 export const HOST_FUNCTIONS = {
-  /** (bytes, record) → host address of the bytes at State.faultAddress, readable there. */
+  /** (bytes, record) → host address of the bytes at State.faultAddress, readable there; or FAULTED. */
   missRead: signature('i32 i32', 'i32'),
-  /** (bytes, record) → host address where the bytes may be read and written. */
+  /** (bytes, record) → host address where the bytes may be read and written; or FAULTED. */
   missProbe: signature('i32 i32', 'i32'),
-  /** (bytes, record): stores State.storeValue at State.faultAddress. */
-  missStore: signature('i32 i32'),
+  /** (bytes, record): stores State.storeValue at State.faultAddress. 0, or FAULTED. */
+  missStore: signature('i32 i32', 'i32'),
+  /** Throws what a miss has been left with. */
+  throwFault: signature(''),
   /** (host address, bytes, record): ends a write through a probe that gave an address in the cross-page area. */
   finishStore: signature('i32 i32 i32'),
   /** (segment, offset, bytes and write, record) → linear address. */
@@ -58,14 +66,14 @@ export const BASE_FUNCTIONS = {
   store64: signature('i64 i64 i32'),
   store128: signature('i64 v128 i32'),
   probe: signature('i64 i32 i32', 'i32'),
-  /** Slow halves of the above, for code that has looked into the TLB itself. */
+  /** Slow halves of the above, for code that has looked into the TLB itself; FAULTED instead of a throw. */
   slowRead: signature('i64 i32 i32', 'i32'),
   slowProbe: signature('i64 i32 i32', 'i32'),
-  slowStore8: signature('i64 i32 i32'),
-  slowStore16: signature('i64 i32 i32'),
-  slowStore32: signature('i64 i32 i32'),
-  slowStore64: signature('i64 i64 i32'),
-  slowStore128: signature('i64 v128 i32'),
+  slowStore8: signature('i64 i32 i32', 'i32'),
+  slowStore16: signature('i64 i32 i32', 'i32'),
+  slowStore32: signature('i64 i32 i32', 'i32'),
+  slowStore64: signature('i64 i64 i32', 'i32'),
+  slowStore128: signature('i64 v128 i32', 'i32'),
   /** (result, carries, shift) → 0 or 1, for the even condition codes. */
   condition0: signature('i64 i64 i32', 'i32'),
   condition2: signature('i64 i64 i32', 'i32'),
@@ -77,6 +85,8 @@ export const BASE_FUNCTIONS = {
   condition14: signature('i64 i64 i32', 'i32'),
   /** (result, carries, shift) → EFLAGS bits. */
   flagBits: signature('i64 i64 i32', 'i32'),
+  /** (result, carries or operand, shift) → carries. */
+  carries: signature('i64 i64 i32', 'i64'),
   /** (carries, shift, carry) → carries with another CF. */
   withCarry: signature('i64 i32 i32', 'i64'),
   /** (carries, shift, carry, overflow) → carries with another CF and OF. */

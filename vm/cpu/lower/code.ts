@@ -2,6 +2,7 @@
  * Writes WebAssembly instructions of one function body.
  */
 import { Bytes } from '../wasm/bytes.ts';
+import type { BranchHint } from '../wasm/module.ts';
 import type { ValueType } from '../wasm/opcodes.ts';
 import { Wasm } from '../wasm/opcodes.ts';
 
@@ -12,6 +13,10 @@ export class Code {
   readonly bytes = new Bytes(512);
   /** Types of the locals beyond the parameters. */
   readonly locals: ValueType[] = [];
+  /** What is known of branches, by their offset in the bytes. */
+  readonly hints: BranchHint[] = [];
+  /** Blocks, loops and ifs that are open. */
+  depth = 0;
   private readonly parameters: number;
 
   constructor(parameters: number) {
@@ -71,21 +76,32 @@ export class Code {
   }
 
   block(): void {
+    this.depth++;
     this.bytes.u8(Wasm.block);
     this.bytes.u8(Wasm.void);
   }
 
   loop(): void {
+    this.depth++;
     this.bytes.u8(Wasm.loop);
     this.bytes.u8(Wasm.void);
   }
 
-  /** @param type - of the value that both arms leave; undefined for none */
-  if(type?: ValueType): void {
+  /**
+   * @param type - of the value that both arms leave; undefined for none
+   * @param likely - whether the condition is true nearly always, or nearly never; undefined when it may be either
+   */
+  if(type?: ValueType, likely?: boolean): void {
+    this.hint(likely);
+    this.depth++;
     this.bytes.u8(Wasm.if);
     this.bytes.u8(
       type === undefined ? Wasm.void : { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b }[type],
     );
+  }
+
+  private hint(likely: boolean | undefined): void {
+    if (likely !== undefined) this.hints.push({ offset: this.bytes.length, likely });
   }
 
   else(): void {
@@ -93,6 +109,7 @@ export class Code {
   }
 
   end(): void {
+    this.depth--;
     this.bytes.u8(Wasm.end);
   }
 
@@ -101,7 +118,8 @@ export class Code {
     this.bytes.u32(depth);
   }
 
-  brIf(depth: number): void {
+  brIf(depth: number, likely?: boolean): void {
+    this.hint(likely);
     this.bytes.u8(Wasm.br_if);
     this.bytes.u32(depth);
   }

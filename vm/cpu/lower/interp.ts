@@ -3,10 +3,10 @@
  * instruction's record, do what it means on the state in memory, and go on to the next record by tail call.
  */
 import { type Node, type Statement, type Template, Terminator } from '../ir/node.ts';
-import { Op, State } from '../layout.ts';
+import { LazyFlags, Op, State } from '../layout.ts';
 import { Convert, I32, I64, type ValueType, Wasm } from '../wasm/opcodes.ts';
 import { Code } from './code.ts';
-import { type FunctionIndices, Lowering, loadOpcode } from './lowering.ts';
+import { type FunctionIndices, Lowering, lazyFlags, loadOpcode } from './lowering.ts';
 
 const RECORD = 0;
 
@@ -257,11 +257,12 @@ export class HandlerLowering extends Lowering {
     code.i32(0);
     this.value64(s.a!);
     code.memory(Wasm.i64_store, State.ccRes);
+    const lazy = lazyFlags(s.k);
     code.i32(0);
-    this.value64(s.b!);
+    this.value64(lazy === 0 ? s.b! : s.d!);
     code.memory(Wasm.i64_store, State.ccAux);
     code.i32(0);
-    code.i32(64 - s.h);
+    code.i32((64 - s.h) | lazy);
     code.memory(Wasm.i32_store, State.ccShift);
   }
 
@@ -296,6 +297,15 @@ export class HandlerLowering extends Lowering {
 
   protected setCarry(s: Statement): void {
     const { code } = this;
+    code.i32(0);
+    this.pushFlags();
+    code.call(this.functions.carries);
+    code.memory(Wasm.i64_store, State.ccAux);
+    code.i32(0);
+    code.load(Wasm.i32_load, State.ccShift);
+    code.i32(LazyFlags.shiftMask);
+    code.op(I32.and);
+    code.memory(Wasm.i32_store, State.ccShift);
     code.i32(0);
     code.load(Wasm.i64_load, State.ccAux);
     code.load(Wasm.i32_load, State.ccShift);

@@ -2,8 +2,8 @@
  * Lowers a template to WebAssembly. What is the same for the interpreter's handlers and for compiled
  * regions is here; where registers, immediates, flags and memory are found differs, and is left to them.
  */
-import { Expr, type Node, type Statement, Stmt, type Template } from '../ir/node.ts';
-import { State } from '../layout.ts';
+import { Expr, FlagKind, type Node, type Statement, Stmt, type Template } from '../ir/node.ts';
+import { LazyFlags, State } from '../layout.ts';
 import { Convert, I32, I64, type ValueType, Wasm } from '../wasm/opcodes.ts';
 import type { BaseFunction, HostFunction } from './base.ts';
 import type { Code } from './code.ts';
@@ -147,7 +147,7 @@ export abstract class Lowering {
       return;
     }
     this.value(s.a!);
-    this.code.if();
+    this.code.if(undefined, likelihood(s));
     this.beginArm();
     this.list(s.whenTrue!);
     if (s.otherwise!.length > 0) {
@@ -168,7 +168,7 @@ export abstract class Lowering {
     this.value(s.a!);
     code.i32(RAW_LIMIT);
     code.op(I32.lt_u);
-    code.if();
+    code.if(undefined, false);
     this.value(s.a!);
     code.i32(s.k);
     this.record();
@@ -285,6 +285,17 @@ export abstract class Lowering {
     code.i64(offset);
     code.op(I64.add);
   }
+}
+
+/** What State.ccShift says of flags of a kind beside the shift; 0 when their carries are worked out at once. */
+export function lazyFlags(kind: number): number {
+  return kind === FlagKind.sub ? LazyFlags.sub : kind === FlagKind.add ? LazyFlags.add : 0;
+}
+
+/** An arm that raises an exception is rarely taken. */
+function likelihood(s: Statement): boolean | undefined {
+  if (s.whenTrue!.at(-1)?.op === Stmt.raise) return false;
+  return s.otherwise!.at(-1)?.op === Stmt.raise ? true : undefined;
 }
 
 /** Host addresses below this are in the cross-page area. */

@@ -15,8 +15,8 @@ import {
   Seg,
   State,
   TLB,
-  TLB_ENTRIES,
-  TLB_ENTRY_SHIFT,
+  TLB_READ_TAG,
+  TLB_WRITE_TAG,
 } from '../layout.ts';
 import { BASE_FUNCTIONS, HANDLER, type HostFunction } from '../lower/base.ts';
 import { beginBaseModule, FIRST_HANDLER, Handler } from '../lower/base-module.ts';
@@ -60,7 +60,9 @@ export class HandlerMachine {
       missProbe: (bytes) => this.place(bytes!),
       missStore: (bytes) => {
         memory.u8.copyWithin(this.place(bytes!), State.storeValue, State.storeValue + bytes!);
+        return 0;
       },
+      throwFault: () => {},
       finishStore: () => {},
       segmented: () => 0,
       raise: (vector, error) => raise(vector!, error),
@@ -76,7 +78,8 @@ export class HandlerMachine {
     this.exports = new WebAssembly.Instance(new WebAssembly.Module(module.build()), { cpu: imports }).exports;
     for (const name of Object.keys(BASE_FUNCTIONS))
       if (!(name in this.exports)) throw new Error(`no ${name}`);
-    memory.i32.fill(-1, TLB.user >> 2, (TLB.user >> 2) + (TLB_ENTRIES << (TLB_ENTRY_SHIFT - 2)));
+    // An empty TLB: zero is no tag but in the first entry.
+    for (const tag of [TLB_READ_TAG, TLB_WRITE_TAG]) memory.set(TLB.user + tag, 0x1000);
     memory.set(State.tlb, TLB.user);
     memory.set64(State.ripMask, -1, -1);
     memory.set64(State.linearMask, -1, -1);

@@ -1,7 +1,7 @@
 /**
  * What the TypeScript half of the CPU works with: memory, paging, and what only the run loop can do.
  */
-import { State } from '../layout.ts';
+import { LazyFlags, State } from '../layout.ts';
 import type { CpuMemory } from '../memory.ts';
 import type { Mmu } from '../mmu.ts';
 
@@ -104,16 +104,37 @@ export function setEflags(memory: CpuMemory, value: number): void {
   memory.set(State.ccShift, 64);
 }
 
+/** As carries in lower/base-module.ts, for TypeScript: low and high word. */
+function workOutCarries(memory: CpuMemory): readonly [number, number] {
+  const low = memory.get(State.ccAux);
+  const high = memory.get(State.ccAux + 4);
+  const kind = memory.get(State.ccShift) & ~LazyFlags.shiftMask;
+  if (kind === 0) return [low, high];
+  const resultLow = memory.get(State.ccRes);
+  const resultHigh = memory.get(State.ccRes + 4);
+  if (kind === LazyFlags.sub) {
+    const sum = (resultLow >>> 0) + (low >>> 0);
+    const x = ~sum;
+    const xHigh = ~(resultHigh + high + (sum > 0xffff_ffff ? 1 : 0));
+    return [(x & low) | ((x | low) & resultLow), (xHigh & high) | ((xHigh | high) & resultHigh)];
+  }
+  const x = resultLow - low;
+  const xHigh = resultHigh - high - (resultLow >>> 0 < low >>> 0 ? 1 : 0);
+  return [(x & low) | ((x | low) & ~resultLow), (xHigh & high) | ((xHigh | high) & ~resultHigh)];
+}
+
 /** As flagBits in lower/base-module.ts, for TypeScript. */
 function arithmeticFlags(memory: CpuMemory): number {
-  const shift = memory.get(State.ccShift);
+  const shift = memory.get(State.ccShift) & LazyFlags.shiftMask;
   if (shift === 64) return memory.get(State.ccAux) & ARITHMETIC_FLAGS;
   const size = 64 - shift;
-  const bit = (address: number, n: number): number =>
-    (memory.get(address + (n >= 32 ? 4 : 0)) >>> (n & 31)) & 1;
-  const carry = bit(State.ccAux, size - 1);
-  const overflow = carry ^ bit(State.ccAux, size - 2);
-  const sign = bit(State.ccRes, size - 1);
+  const carries = workOutCarries(memory);
+  // The word with the operand's highest bit, and that bit in it.
+  const half = size === 64 ? 1 : 0;
+  const top = (size - 1) & 31;
+  const carry = (carries[half] >>> top) & 1;
+  const overflow = carry ^ ((carries[half] >>> (top - 1)) & 1);
+  const sign = (memory.get(State.ccRes + 4 * half) >>> top) & 1;
   const low = memory.get(State.ccRes);
   const zero =
     size === 64
@@ -128,7 +149,7 @@ function arithmeticFlags(memory: CpuMemory): number {
   return (
     carry |
     ((parity & 1) === 0 ? 4 : 0) |
-    (((memory.get(State.ccAux) >>> 3) & 1) << 4) |
+    (((carries[0] >>> 3) & 1) << 4) |
     (zero ? 64 : 0) |
     (sign << 7) |
     (overflow << 11)

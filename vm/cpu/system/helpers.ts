@@ -35,7 +35,7 @@ import {
   setNullSegment,
   setSegment,
 } from './segments.ts';
-import { stringInstruction } from './strings.ts';
+import { portString, stringBulk } from './strings.ts';
 import { farReturn, farTransfer, syscall, sysenter, sysexit, sysret } from './transfer.ts';
 
 export type HelperFunction = (cpu: CpuContext, argument: number, record: number) => void;
@@ -373,7 +373,8 @@ const verify: HelperFunction = (cpu, forWriting) => {
 };
 
 const FUNCTIONS: Partial<Record<HelperName, HelperFunction>> = {
-  string: stringInstruction,
+  stringBulk,
+  portString,
   in: (cpu, size) => {
     const port = cpu.memory.get(State.scratch);
     checkPort(cpu, port, size / 8);

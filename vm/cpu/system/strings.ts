@@ -1,168 +1,183 @@
 /**
- * String instructions, one element or repeated. SDM volume 2: MOVS, CMPS, STOS, LODS, SCAS, INS, OUTS, REP.
+ * What string instructions leave to TypeScript: long runs of REP MOVS and REP STOS, and INS and OUTS. SDM volume 2.
  *
- * Runs within a page are done in bulk. Registers are up to date after each run, so that a fault or an
- * interrupt finds an instruction that can go on where it was.
+ * Registers are up to date after each run, so that a fault or an interrupt finds an instruction that can go on
+ * where it was.
  */
 
-import { StringKind } from '../isa/control.ts';
+import { StringKind } from '../isa/string.ts';
 import { Op, Seg, State } from '../layout.ts';
 import type { CpuMemory } from '../memory.ts';
 import { type CpuContext, EFLAGS } from './context.ts';
 import { checkPort } from './ports.ts';
 import { checkSegment, is64BitCode, roomIn } from './segments.ts';
 
-/** Bytes after which a repeated instruction lets interrupts be looked at. */
-const RUN_MAXIMUM = 1 << 18;
-const ELEMENT_COST = 64;
+/** Bytes moved in bulk that count as an instruction: about what compiled code would take. */
+const BYTES_AN_INSTRUCTION = 64;
+const PAGE = 4096;
 const CX = 1;
 const SI = 6;
 const DI = 7;
 
-/** A register by address size. */
-function counter(memory: CpuMemory, register: number, addressSize: number): number {
-  const low = memory.u32[(State.gpr >> 2) + 2 * register]!;
-  if (addressSize === 16) return low & 0xffff;
-  // A count beyond 2³² is as good as endless.
-  return addressSize === 32 ? low : low + memory.u32[(State.gpr >> 2) + 2 * register + 1]! * 0x1_0000_0000;
-}
+/** A string instruction's argument to its helper, and what its record says. */
+class StringOperation {
+  readonly memory: CpuMemory;
+  readonly kind: number;
+  readonly bytes: number;
+  readonly addressSize: number;
+  readonly isRepeated: boolean;
+  /** Segment of the source. */
+  readonly source: number;
+  readonly isSegmented: boolean;
+  readonly isDown: boolean;
 
-function advance(memory: CpuMemory, register: number, addressSize: number, by: number): void {
-  const at = (State.gpr >> 2) + 2 * register;
-  const sum = memory.u32[at]! + by;
-  if (addressSize === 16) memory.setReg16(register, sum);
-  else if (addressSize === 32) memory.setReg32(register, sum | 0);
-  else {
-    memory.i32[at] = sum | 0;
-    memory.i32[at + 1] = memory.i32[at + 1]! + Math.floor(sum / 0x1_0000_0000);
+  constructor(memory: CpuMemory, argument: number, record: number) {
+    this.memory = memory;
+    this.kind = argument & 15;
+    this.bytes = ((argument >> 4) & 0x7f) / 8;
+    this.addressSize = (argument >> 12) & 0x7f;
+    this.isRepeated = argument >>> 20 !== 0;
+    this.source = memory.u8[record + Op.segment + 3]!;
+    this.isSegmented = !is64BitCode(memory);
+    this.isDown = (memory.get(State.eflags) & EFLAGS.DF) !== 0;
+  }
+
+  /** RCX by address size. */
+  get count(): number {
+    const { memory, addressSize } = this;
+    const low = memory.u32[(State.gpr >> 2) + 2 * CX]!;
+    if (addressSize === 16) return low & 0xffff;
+    // A count beyond 2³² is as good as endless.
+    return addressSize === 32 ? low : low + memory.u32[(State.gpr >> 2) + 2 * CX + 1]! * 0x1_0000_0000;
+  }
+
+  offset(register: number): number {
+    const low = this.memory.reg(register);
+    return this.addressSize === 16 ? low & 0xffff : low;
+  }
+
+  private high(register: number): number {
+    return this.addressSize === 64 ? this.memory.get(State.gpr + 8 * register + 4) : 0;
+  }
+
+  /** Linear address of the source: low and high word. @throws FAULT */
+  sourceAddress(length: number): readonly [number, number] {
+    const { memory, source } = this;
+    if (this.isSegmented) return [checkSegment(memory, source, this.offset(SI), length, false), 0];
+    const base = source >= Seg.fs ? State.segBase + 8 * source : State.zero;
+    const sum = memory.u32[base >> 2]! + (this.offset(SI) >>> 0);
+    return [sum | 0, (memory.get(base + 4) + this.high(SI) + (sum > 0xffff_ffff ? 1 : 0)) | 0];
+  }
+
+  /** Linear address of the target. @throws FAULT */
+  targetAddress(length: number, write: boolean): readonly [number, number] {
+    if (this.isSegmented) return [checkSegment(this.memory, Seg.es, this.offset(DI), length, write), 0];
+    return [this.offset(DI), this.high(DI)];
+  }
+
+  advance(register: number, by: number): void {
+    const { memory, addressSize } = this;
+    const at = (State.gpr >> 2) + 2 * register;
+    const sum = memory.u32[at]! + by;
+    if (addressSize === 16) memory.setReg16(register, sum);
+    else if (addressSize === 32) memory.setReg32(register, sum | 0);
+    else {
+      memory.i32[at] = sum | 0;
+      memory.i32[at + 1] = memory.i32[at + 1]! + Math.floor(sum / 0x1_0000_0000);
+    }
+  }
+
+  /** Bytes from an index register's offset to the end of its segment, or of what its address size reaches. */
+  private room(register: number, segment: number): number {
+    const offset = this.offset(register);
+    const reach = this.addressSize === 16 ? 0x1_0000 - offset : Number.POSITIVE_INFINITY;
+    return this.isSegmented ? Math.min(reach, roomIn(this.memory, segment, offset)) : reach;
+  }
+
+  /** Bytes of a run that stays in a page and in its segment, on either side. */
+  runLength(sourceLow: number, targetLow: number): number {
+    const target = Math.min(PAGE - (targetLow & 0xfff), this.room(DI, Seg.es));
+    if (this.kind !== StringKind.movs) return target;
+    return Math.min(target, PAGE - (sourceLow & 0xfff), this.room(SI, this.source));
   }
 }
 
-/** Sets the flags of x − y. */
-function compare(
-  memory: CpuMemory,
-  size: number,
-  xLow: number,
-  xHigh: number,
-  yLow: number,
-  yHigh: number,
-): void {
-  const low = (xLow - yLow) | 0;
-  const high = (xHigh - yHigh - (xLow >>> 0 < yLow >>> 0 ? 1 : 0)) | 0;
-  memory.set64(State.ccRes, low, high);
-  memory.set64(
-    State.ccAux,
-    (~xLow & yLow) | ((~xLow | yLow) & low),
-    (~xHigh & yHigh) | ((~xHigh | yHigh) & high),
-  );
-  memory.set(State.ccShift, 64 - size);
-}
-
-export function stringInstruction(cpu: CpuContext, argument: number, record: number): void {
+/** All but the last of a run of REP MOVS or REP STOS within a page; nothing if it has to go element by element. */
+export function stringBulk(cpu: CpuContext, argument: number, record: number): void {
   const { memory } = cpu;
-  const kind = argument & 15;
-  const width = (argument >> 4) & 0x7f;
-  const bytes = width / 8;
-  const addressSize = (argument >> 12) & 0x7f;
-  const repeat = (argument >>> 20) & 0xff;
-  const segmented = !is64BitCode(memory);
-  const source = memory.u8[record + Op.segment + 3]!;
-  const step = memory.get(State.eflags) & EFLAGS.DF ? -bytes : bytes;
-  const usesSource =
-    kind === StringKind.movs ||
-    kind === StringKind.cmps ||
-    kind === StringKind.lods ||
-    kind === StringKind.outs;
-  const usesTarget = kind !== StringKind.lods && kind !== StringKind.outs;
-  if (kind === StringKind.ins || kind === StringKind.outs) checkPort(cpu, memory.reg(2) & 0xffff, bytes);
-  let left = repeat === 0 ? 1 : counter(memory, CX, addressSize);
-  let done = 0;
+  const operation = new StringOperation(memory, argument, record);
+  if (operation.isDown) return;
+  const { bytes, kind } = operation;
+  const [sourceLow, sourceHigh] = kind === StringKind.movs ? operation.sourceAddress(bytes) : [0, 0];
+  // A fault of the source comes before what is wrong with the target.
+  if (kind === StringKind.movs) cpu.mmu.checkReadable(sourceLow, sourceHigh, bytes);
+  const [targetLow, targetHigh] = operation.targetAddress(bytes, true);
+  const run = Math.min(operation.count - 1, Math.floor(operation.runLength(sourceLow, targetLow) / bytes));
+  if (run < 2) return;
+  const length = run * bytes;
+  const done =
+    kind === StringKind.movs
+      ? move(cpu, sourceLow, sourceHigh, targetLow, targetHigh, length)
+      : fill(cpu, targetLow, targetHigh, length, bytes);
+  if (!done) return;
+  if (kind === StringKind.movs) operation.advance(SI, length);
+  operation.advance(DI, length);
+  operation.advance(CX, -run);
+  memory.set(State.budget, memory.get(State.budget) - Math.ceil(length / BYTES_AN_INSTRUCTION));
+}
 
-  const offset = (register: number): number => {
-    const low = memory.reg(register);
-    return addressSize === 16 ? low & 0xffff : low;
-  };
-  const high = (register: number): number =>
-    addressSize === 64 ? memory.get(State.gpr + 8 * register + 4) : 0;
-  let sourceLow = 0;
-  let sourceHigh = 0;
-  let targetLow = 0;
-  let targetHigh = 0;
-  const locate = (length: number, write: boolean): void => {
-    if (usesSource) {
-      if (segmented) {
-        sourceLow = checkSegment(memory, source, offset(SI), length, false);
-        sourceHigh = 0;
-        // A fault of the source comes before what is wrong with the target.
-        if (kind === StringKind.movs) cpu.mmu.checkReadable(sourceLow, 0, bytes);
-      } else {
-        const base = source >= Seg.fs ? State.segBase + 8 * source : State.zero;
-        const sum = memory.u32[base >> 2]! + (offset(SI) >>> 0);
-        sourceLow = sum | 0;
-        sourceHigh = (memory.get(base + 4) + high(SI) + (sum > 0xffff_ffff ? 1 : 0)) | 0;
-      }
-    }
-    if (usesTarget) {
-      if (segmented) {
-        targetLow = checkSegment(memory, Seg.es, offset(DI), length, write);
-        targetHigh = 0;
-      } else {
-        targetLow = offset(DI);
-        targetHigh = high(DI);
-      }
-    }
-  };
-  const writes = kind === StringKind.movs || kind === StringKind.stos || kind === StringKind.ins;
+function move(
+  cpu: CpuContext,
+  sourceLow: number,
+  sourceHigh: number,
+  targetLow: number,
+  targetHigh: number,
+  length: number,
+): boolean {
+  const from = cpu.mmu.ramToRead(sourceLow, sourceHigh);
+  if (from < 0) return false;
+  const to = cpu.mmu.ramToWrite(targetLow, targetHigh, length);
+  // Moving up into itself repeats what has been moved.
+  if (to < 0 || (to > from && to < from + length)) return false;
+  cpu.memory.u8.copyWithin(to, from, from + length);
+  return true;
+}
 
-  while (left > 0) {
-    locate(bytes, writes);
-    let run = 1;
-    // In bulk: upwards, within the pages that both sides are in.
-    if (repeat !== 0 && step > 0 && left > 1 && (kind === StringKind.movs || kind === StringKind.stos)) {
-      run = Math.min(left, Math.floor((4096 - (targetLow & 0xfff)) / bytes), RUN_MAXIMUM / bytes);
-      if (kind === StringKind.movs) run = Math.min(run, Math.floor((4096 - (sourceLow & 0xfff)) / bytes));
-      if (addressSize === 16)
-        run = Math.min(
-          run,
-          (0x10000 - offset(DI)) / bytes,
-          usesSource ? (0x10000 - offset(SI)) / bytes : run,
-        );
-      if (segmented) {
-        run = Math.min(run, roomIn(memory, Seg.es, offset(DI)) / bytes);
-        if (usesSource) run = Math.min(run, roomIn(memory, source, offset(SI)) / bytes);
-      }
-      run = Math.floor(run);
-      if (run > 1) {
-        if (!bulk(cpu, kind, run, bytes, sourceLow, sourceHigh, targetLow, targetHigh)) run = 1;
-      }
-    }
-    if (run <= 1) {
-      run = 1;
-      one(cpu, kind, bytes, width, sourceLow, sourceHigh, targetLow, targetHigh);
-    }
-    if (usesSource) advance(memory, SI, addressSize, step * run);
-    if (usesTarget) advance(memory, DI, addressSize, step * run);
-    left -= run;
-    // An element by itself takes as long as many in bulk.
-    done += run === 1 ? ELEMENT_COST : run * bytes;
-    if (repeat === 0) return;
-    advance(memory, CX, addressSize, -run);
-    if (kind === StringKind.cmps || kind === StringKind.scas) {
-      const equal =
-        width === 64
-          ? (memory.get(State.ccRes) | memory.get(State.ccRes + 4)) === 0
-          : (width === 32 ? memory.get(State.ccRes) : memory.get(State.ccRes) & ((1 << width) - 1)) === 0;
-      if (equal !== (repeat === 0xf3)) return;
-    }
-    if (kind === StringKind.outs || cpu.hasTouchedDevice || (left > 0 && done >= RUN_MAXIMUM)) {
-      // One element a time for devices: what has been answered is not asked again.
-      if (left > 0) {
-        goBack(cpu, record);
-        cpu.yield();
-      }
-      return;
-    }
+function fill(cpu: CpuContext, low: number, high: number, length: number, bytes: number): boolean {
+  const { memory } = cpu;
+  const to = cpu.mmu.ramToWrite(low, high, length);
+  if (to < 0 || (to & (bytes - 1)) !== 0) return false;
+  const value = memory.reg(0);
+  if (bytes === 1) memory.u8.fill(value & 0xff, to, to + length);
+  else if (bytes === 2) memory.u16.fill(value, to / 2, (to + length) / 2);
+  else if (bytes === 4) memory.i32.fill(value, to / 4, (to + length) / 4);
+  else memory.u64.fill(memory.u64[State.gpr >> 3]!, to / 8, (to + length) / 8);
+  return true;
+}
+
+/** INS and OUTS. A repeated one does an element each time it is executed. */
+export function portString(cpu: CpuContext, argument: number, record: number): void {
+  const { memory, mmu } = cpu;
+  const operation = new StringOperation(memory, argument, record);
+  const { bytes, kind } = operation;
+  const port = memory.reg(2) & 0xffff;
+  checkPort(cpu, port, bytes);
+  if (operation.isRepeated && operation.count === 0) return;
+  if (kind === StringKind.ins) {
+    const [low, high] = operation.targetAddress(bytes, true);
+    mmu.checkWritable(low, high, bytes);
+    cpu.portString(port, bytes as 1 | 2 | 4, false);
+    mmu.write(low, high, bytes, STRING_SCRATCH);
+  } else {
+    const [low, high] = operation.sourceAddress(bytes);
+    const host = mmu.readable(low, high, bytes);
+    memory.u8.copyWithin(STRING_SCRATCH, host, host + bytes);
+    cpu.portString(port, bytes as 1 | 2 | 4, true);
   }
+  operation.advance(kind === StringKind.ins ? DI : SI, operation.isDown ? -bytes : bytes);
+  if (!operation.isRepeated) return;
+  operation.advance(CX, -1);
+  if (operation.count > 0) goBack(cpu, record);
 }
 
 /** RIP stays at the instruction, which goes on when it is executed again. */
@@ -174,101 +189,7 @@ function goBack(cpu: CpuContext, record: number): void {
     sum | 0,
     is64BitCode(memory) ? (memory.get(State.ripBase + 4) + (sum > 0xffff_ffff ? 1 : 0)) | 0 : 0,
   );
-}
-
-/** A run of MOVS or STOS within a page. @returns false when it has to go element by element */
-function bulk(
-  cpu: CpuContext,
-  kind: number,
-  run: number,
-  bytes: number,
-  sourceLow: number,
-  sourceHigh: number,
-  targetLow: number,
-  targetHigh: number,
-): boolean {
-  const { memory, mmu } = cpu;
-  const length = run * bytes;
-  if (kind === StringKind.movs) {
-    const from = mmu.ramToRead(sourceLow, sourceHigh);
-    if (from < 0) return false;
-    const to = mmu.ramToWrite(targetLow, targetHigh, length);
-    // Moving up into itself repeats what has been moved.
-    if (to < 0 || (to > from && to < from + length)) return false;
-    memory.u8.copyWithin(to, from, from + length);
-    return true;
-  }
-  const to = mmu.ramToWrite(targetLow, targetHigh, length);
-  if (to < 0) return false;
-  const low = memory.reg(0);
-  if (bytes === 1) memory.u8.fill(low & 0xff, to, to + length);
-  else if (bytes === 8 && (to & 7) === 0)
-    memory.u64.fill(memory.u64[State.gpr >> 3]!, to / 8, (to + length) / 8);
-  else if (bytes === 4 && (to & 3) === 0) memory.i32.fill(low, to / 4, (to + length) / 4);
-  else if (bytes === 2 && (to & 1) === 0) memory.u16.fill(low, to / 2, (to + length) / 2);
-  else return false;
-  return true;
-}
-
-function one(
-  cpu: CpuContext,
-  kind: number,
-  bytes: number,
-  width: number,
-  sourceLow: number,
-  sourceHigh: number,
-  targetLow: number,
-  targetHigh: number,
-): void {
-  const { memory, mmu } = cpu;
-  const low = (host: number): number =>
-    bytes === 1
-      ? memory.u8[host]!
-      : bytes === 2
-        ? memory.data.getUint16(host, true)
-        : memory.data.getInt32(host, true);
-  const high = (host: number): number => (bytes === 8 ? memory.data.getInt32(host + 4, true) : 0);
-  switch (kind) {
-    case StringKind.movs: {
-      const host = mmu.readable(sourceLow, sourceHigh, bytes);
-      memory.u8.copyWithin(STRING_SCRATCH, host, host + bytes);
-      mmu.write(targetLow, targetHigh, bytes, STRING_SCRATCH);
-      return;
-    }
-    case StringKind.stos:
-      mmu.write(targetLow, targetHigh, bytes, State.gpr);
-      return;
-    case StringKind.lods: {
-      const host = mmu.readable(sourceLow, sourceHigh, bytes);
-      if (bytes === 4) memory.setReg32(0, low(host));
-      else memory.u8.copyWithin(State.gpr, host, host + bytes);
-      return;
-    }
-    case StringKind.cmps: {
-      const second = mmu.readable(targetLow, targetHigh, bytes);
-      const yLow = low(second);
-      const yHigh = high(second);
-      const first = mmu.readable(sourceLow, sourceHigh, bytes);
-      compare(memory, width, low(first), high(first), yLow, yHigh);
-      return;
-    }
-    case StringKind.scas: {
-      const host = mmu.readable(targetLow, targetHigh, bytes);
-      compare(memory, width, low(State.gpr), high(State.gpr), low(host), high(host));
-      return;
-    }
-    case StringKind.ins:
-      mmu.checkWritable(targetLow, targetHigh, bytes);
-      cpu.portString(memory.reg(2) & 0xffff, bytes as 1 | 2 | 4, false);
-      mmu.write(targetLow, targetHigh, bytes, STRING_SCRATCH);
-      return;
-    case StringKind.outs: {
-      const host = mmu.readable(sourceLow, sourceHigh, bytes);
-      memory.u8.copyWithin(STRING_SCRATCH, host, host + bytes);
-      cpu.portString(memory.reg(2) & 0xffff, bytes as 1 | 2 | 4, true);
-      return;
-    }
-  }
+  cpu.yield();
 }
 
 /** Where an element lies on its way. */

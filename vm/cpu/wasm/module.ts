@@ -11,9 +11,22 @@ export interface Signature {
   readonly results: readonly ValueType[];
 }
 
-interface FunctionBody {
-  readonly type: number;
+/** Says of an `if` or `br_if` whether it is likely to be taken. */
+export interface BranchHint {
+  /** Offset of its opcode in the function's body. */
+  readonly offset: number;
+  readonly likely: boolean;
+}
+
+/** Declarations of locals and instructions, as the code section holds them. */
+export interface FunctionBody {
   readonly code: Uint8Array;
+  readonly hints: readonly BranchHint[];
+}
+
+interface DeclaredFunction {
+  readonly type: number;
+  readonly body: FunctionBody;
 }
 
 export class ModuleBuilder {
@@ -22,7 +35,7 @@ export class ModuleBuilder {
   private readonly imports = new Bytes();
   private importCount = 0;
   private importedFunctions = 0;
-  private readonly bodies: FunctionBody[] = [];
+  private readonly bodies: DeclaredFunction[] = [];
   private readonly exports = new Bytes();
   private exportCount = 0;
   private readonly elements = new Bytes();
@@ -83,19 +96,19 @@ export class ModuleBuilder {
    * Reserves an index for a function whose body is given later by {@link define}.
    */
   declare(signature: Signature): number {
-    this.bodies.push({ type: this.type(signature), code: EMPTY });
+    this.bodies.push({ type: this.type(signature), body: EMPTY });
     return this.importedFunctions + this.bodies.length - 1;
   }
 
-  /** @param code - declarations of locals and instructions, as {@link functionBody} makes them */
-  define(index: number, code: Uint8Array): void {
+  /** @param body - as {@link functionBody} makes it */
+  define(index: number, body: FunctionBody): void {
     const at = index - this.importedFunctions;
-    this.bodies[at] = { type: this.bodies[at]!.type, code };
+    this.bodies[at] = { type: this.bodies[at]!.type, body };
   }
 
-  addFunction(signature: Signature, code: Uint8Array): number {
+  addFunction(signature: Signature, body: FunctionBody): number {
     const index = this.declare(signature);
-    this.define(index, code);
+    this.define(index, body);
     return index;
   }
 
@@ -119,7 +132,7 @@ export class ModuleBuilder {
 
   /** The module in binary format. */
   build(): Uint8Array<ArrayBuffer> {
-    const out = new Bytes(4096 + this.bodies.reduce((sum, { code }) => sum + code.length + 8, 0));
+    const out = new Bytes(4096 + this.bodies.reduce((sum, { body }) => sum + body.code.length + 8, 0));
     for (const byte of [0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0]) out.u8(byte);
     section(out, 1, this.types.length, this.typeBytes);
     section(out, 2, this.importCount, this.imports);
@@ -129,16 +142,42 @@ export class ModuleBuilder {
     section(out, 7, this.exportCount, this.exports);
     section(out, 9, this.elementCount, this.elements);
     const code = new Bytes(4096);
-    for (const body of this.bodies) {
+    for (const { body } of this.bodies) {
       code.u32(body.code.length);
       code.append(body.code);
     }
+    this.hintSection(out);
     section(out, 10, this.bodies.length, code);
     return out.view().slice();
   }
+
+  /** WebAssembly Branch Hinting, "Binary format": a custom section that comes before the code. */
+  private hintSection(out: Bytes): void {
+    const content = new Bytes();
+    let functions = 0;
+    this.bodies.forEach(({ body: { hints } }, i) => {
+      if (hints.length === 0) return;
+      functions++;
+      content.u32(this.importedFunctions + i);
+      content.u32(hints.length);
+      for (const { offset, likely } of hints) {
+        content.u32(offset);
+        content.u8(1);
+        content.u8(likely ? 1 : 0);
+      }
+    });
+    if (functions === 0) return;
+    const head = new Bytes(64);
+    head.name('metadata.code.branch_hint');
+    head.u32(functions);
+    out.u8(0);
+    out.u32(head.length + content.length);
+    out.append(head.view());
+    out.append(content.view());
+  }
 }
 
-const EMPTY = new Uint8Array(0);
+const EMPTY: FunctionBody = { code: new Uint8Array(0), hints: [] };
 
 function section(out: Bytes, id: number, count: number, content: Bytes): void {
   if (count === 0) return;
@@ -150,8 +189,15 @@ function section(out: Bytes, id: number, count: number, content: Bytes): void {
   out.append(content.view());
 }
 
-/** A function's locals (beyond its parameters) and instructions, as the code section holds them. */
-export function functionBody(locals: readonly ValueType[], instructions: Uint8Array): Uint8Array {
+/**
+ * @param locals - beyond the parameters
+ * @param hints - with offsets in the instructions
+ */
+export function functionBody(
+  locals: readonly ValueType[],
+  instructions: Uint8Array,
+  hints: readonly BranchHint[] = [],
+): FunctionBody {
   const out = new Bytes(instructions.length + 16);
   const groups: { type: ValueType; count: number }[] = [];
   for (const type of locals) {
@@ -164,7 +210,11 @@ export function functionBody(locals: readonly ValueType[], instructions: Uint8Ar
     out.u32(count);
     out.u8(VALUE_TYPE_CODES[type]);
   }
+  const start = out.length;
   out.append(instructions);
   out.u8(0x0b);
-  return out.view().slice();
+  return {
+    code: out.view().slice(),
+    hints: hints.map(({ offset, likely }) => ({ offset: start + offset, likely })),
+  };
 }

@@ -1,0 +1,130 @@
+/**
+ * String instructions. SDM volume 2: MOVS, CMPS, STOS, LODS, SCAS, INS, OUTS, REP.
+ *
+ * Each execution of a repeated one handles an element and then branches to itself, so that between elements
+ * interrupts are taken and registers are up to date. Long runs of MOVS and STOS are handed to a helper first.
+ */
+import { type Builder, Reg } from '../ir/builder.ts';
+import type { Node } from '../ir/node.ts';
+import { Seg, State } from '../layout.ts';
+import { Helper } from './helpers.ts';
+import { define, type Meaning } from './table.ts';
+
+export const StringKind = { movs: 0, cmps: 1, stos: 2, lods: 3, scas: 4, ins: 5, outs: 6 } as const;
+type StringKind = (typeof StringKind)[keyof typeof StringKind];
+
+/** From so many elements on it is worth to leave compiled code for all but the last. */
+const BULK = 24;
+const DIRECTION_FLAG = 0x400;
+const REPE = 0xf3;
+
+/** What helpers are told: kind, operand size, address size, and repeat prefix. */
+function argument(b: Builder, kind: StringKind, width: number): number {
+  return kind | (width << 4) | (b.addressSize << 12) | (b.repeat << 20);
+}
+
+/** An index register, as an offset for an address. */
+function index(b: Builder, register: number): Node {
+  const offset = b.gpr(register, b.addressSize);
+  return b.mode === 'long' ? b.let(b.extendU(offset)) : offset;
+}
+
+/** Moves index registers on by an element. */
+function advance(b: Builder, width: number, ...registers: number[]): void {
+  const bytes = width / 8;
+  const flags = b.and(b.field(State.eflags, 4), b.i32(DIRECTION_FLAG));
+  const size = b.addressSize;
+  const step = b.let(b.select(b.ne(flags, b.i32(0)), b.const(size, -bytes), b.const(size, bytes)));
+  for (const register of registers) b.setGpr(register, size, b.add(b.gpr(register, size), step));
+}
+
+/** Does what an instruction does to one element. @returns whether it compared equal, for those that compare */
+type Element = (b: Builder, width: number) => Node | undefined;
+
+const movs: Element = (b, width) => {
+  const bytes = width / 8;
+  // A fault of the source comes before what is wrong with the target.
+  const value = b.load(b.addressAt(index(b, Reg.si), bytes), width);
+  b.store(b.linear(Seg.es, index(b, Reg.di), bytes, true), width, value, Seg.es);
+  advance(b, width, Reg.si, Reg.di);
+  return undefined;
+};
+const stos: Element = (b, width) => {
+  const address = b.linear(Seg.es, index(b, Reg.di), width / 8, true);
+  b.store(address, width, b.gpr(Reg.ax, width), Seg.es);
+  advance(b, width, Reg.di);
+  return undefined;
+};
+const lods: Element = (b, width) => {
+  b.setGpr(Reg.ax, width, b.load(b.addressAt(index(b, Reg.si), width / 8), width));
+  advance(b, width, Reg.si);
+  return undefined;
+};
+const cmps: Element = (b, width) => {
+  const source = b.addressAt(index(b, Reg.si), width / 8);
+  const second = b.load(b.linear(Seg.es, index(b, Reg.di), width / 8), width, Seg.es);
+  const first = b.load(source, width);
+  advance(b, width, Reg.si, Reg.di);
+  return compare(b, width, first, second);
+};
+const scas: Element = (b, width) => {
+  const second = b.load(b.linear(Seg.es, index(b, Reg.di), width / 8), width, Seg.es);
+  const first = b.gpr(Reg.ax, width);
+  advance(b, width, Reg.di);
+  return compare(b, width, first, second);
+};
+
+function compare(b: Builder, width: number, first: Node, second: Node): Node {
+  b.flagsOfSub(width, first, second, b.let(b.sub(first, second)));
+  return b.let(b.eq(first, second));
+}
+
+const string =
+  (kind: StringKind, element: Element, widthOf: (b: Builder) => number): Meaning =>
+  (b) => {
+    const width = widthOf(b);
+    if (b.repeat === 0) {
+      element(b, width);
+      return;
+    }
+    const size = b.addressSize;
+    const more = b.variable(b.i32(0));
+    const count = b.gpr(Reg.cx, size);
+    b.if(b.ne(count, b.const(size, 0)), () => {
+      if (kind === StringKind.movs || kind === StringKind.stos) {
+        b.if(b.gtU(count, b.const(size, BULK)), () => b.helper(Helper.stringBulk, argument(b, kind, width)));
+      }
+      const left = b.let(b.sub(b.gpr(Reg.cx, size), b.const(size, 1)));
+      const equal = element(b, width);
+      b.setGpr(Reg.cx, size, left);
+      const isLeft = b.ne(b.truncate(size, left), b.const(size, 0));
+      const goesOn = equal === undefined || b.repeat === REPE ? equal : b.eqz(equal);
+      b.assign(more, goesOn === undefined ? isLeft : b.and(isLeft, goesOn));
+    });
+    b.repeatWhile(more);
+  };
+
+const portString =
+  (kind: StringKind, widthOf: (b: Builder) => number): Meaning =>
+  (b) =>
+    b.exit(Helper.portString, argument(b, kind, widthOf(b)));
+
+const byte = (): number => 8;
+const wide = (b: Builder): number => b.size;
+/** Ports are 32 bits wide at most. */
+const port = (b: Builder): number => Math.min(b.size, 32);
+
+for (const [opcode, name, kind, element] of [
+  [0xa4, 'MOVS', StringKind.movs, movs],
+  [0xa6, 'CMPS', StringKind.cmps, cmps],
+  [0xaa, 'STOS', StringKind.stos, stos],
+  [0xac, 'LODS', StringKind.lods, lods],
+  [0xae, 'SCAS', StringKind.scas, scas],
+] as const) {
+  define(opcode.toString(16), `${name}B`, '', string(kind, element, byte));
+  define((opcode + 1).toString(16), name, '', string(kind, element, wide));
+}
+define('6c', 'INSB', '', portString(StringKind.ins, byte));
+define('6d', 'INS', '', portString(StringKind.ins, port));
+define('6e', 'OUTSB', '', portString(StringKind.outs, byte));
+define('6f', 'OUTS', '', portString(StringKind.outs, port));
