@@ -23,7 +23,7 @@ await build({
   platform: 'node',
   target: 'node20',
   // Native code is loaded from where it is installed.
-  external: ['koffi'],
+  external: ['koffi', 'esbuild'],
   minifyWhitespace: true,
   minifySyntax: true,
   sourcemap: true,

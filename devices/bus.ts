@@ -96,13 +96,10 @@ export class Bus {
     ) {
       throw new BusMapError(`${device.name}: cannot be mapped at ${range(base, end)}`);
     }
+    const owner = this.ownerOf(base, length);
+    if (owner !== undefined)
+      throw new BusMapError(`${device.name}: ${range(base, end)} is taken by ${owner}`);
     const at = this.sorted.findIndex((other) => other.end > base);
-    const next = at < 0 ? undefined : this.sorted[at];
-    if (next !== undefined && next.base < end) {
-      throw new BusMapError(
-        `${device.name}: ${range(base, end)} is taken by ${next.device.name} (${range(next.base, next.end)})`,
-      );
-    }
     const mapping: Mapping = {
       base,
       end,
@@ -115,6 +112,13 @@ export class Bus {
     this.mappings.push(mapping);
     this.sorted.splice(at < 0 ? this.sorted.length : at, 0, mapping);
     if (base < TABLE_LENGTH) this.table.fill(this.mappings.length, base, end);
+  }
+
+  /** Who answers somewhere in [base, base+length), and where, as text for a message; undefined when nobody does. */
+  ownerOf(base: number, length: number): string | undefined {
+    const other = this.sorted.find(({ end }) => end > base);
+    if (other === undefined || other.base >= base + length) return undefined;
+    return `${other.device.name} (${range(other.base, other.end)})`;
   }
 
   /**

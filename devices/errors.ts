@@ -12,6 +12,7 @@ export class Type2Error extends Error {
   /** What the user can do about it, as a sentence; undefined when the message says all. */
   readonly hint: string | undefined;
 
+  /** The message is one line for the user; `options` may add what to do, and what the error comes from. */
   constructor(code: string, message: string, options?: { hint?: string; cause?: unknown }) {
     super(message, options?.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
@@ -23,6 +24,7 @@ export class Type2Error extends Error {
 export class ConfigError extends Type2Error {
   /** `ConfigError`. */
   override readonly name = 'ConfigError';
+  /** The message is one line for the user; `options` may add what to do, and what the error comes from. */
   constructor(message: string, options?: { hint?: string; cause?: unknown }) {
     super('CONFIG', message, options);
   }

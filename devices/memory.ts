@@ -19,11 +19,16 @@ export type HostAddress = number & { readonly [hostAddressBrand]: true };
 
 /** The guest named memory that isn't there. */
 export class GuestAddressError extends Error {
+  /** `GuestAddressError`. */
   override readonly name = 'GuestAddressError';
+  /** Stable, for programs. */
   readonly code = 'GUEST_ADDRESS';
-  readonly gpa: Gpa;
+  /** First guest-physical address that was named. */
+  readonly gpa: number;
+  /** In bytes. */
   readonly length: number;
 
+  /** For [gpa, gpa+length), which is not all RAM. */
   constructor(gpa: Gpa, length: number) {
     super(`guest-physical range 0x${gpa.toString(16)}+0x${length.toString(16)} is not all RAM`);
     this.gpa = gpa;

@@ -21,7 +21,7 @@ export interface StateLayout<W extends string = string, D extends string = strin
   readonly doubleLength: number;
 }
 
-/** The saved form of a device: plain JSON, fields named as in the device's {@link StateLayout}. */
+/** The saved form of a device: plain JSON, fields named as the device's registers. */
 export type SavedState = { readonly [field: string]: number | readonly number[] | SavedState };
 
 /** A saved state does not fit the device that it is restored to. */

@@ -8,7 +8,7 @@ import { INTERFACE_NAME_MAXIMUM } from '../devices/net/limits.ts';
 import { BOOT_PROTOCOLS, type BootProtocol } from '../vm/boot/protocols.ts';
 import type { EngineChoice } from '../vm/drivers.ts';
 import { ENGINE_NAMES } from '../vm/engine.ts';
-import { CPUS_MAXIMUM, MEMORY_MAXIMUM, MEMORY_MINIMUM, PAGE_SIZE } from '../vm/layout.ts';
+import { CPUS_MAXIMUM, GSI_COUNT, MEMORY_MAXIMUM, MEMORY_MINIMUM, PAGE_SIZE } from '../vm/layout.ts';
 
 /** A disk. */
 export interface DiskConfig {
@@ -32,6 +32,20 @@ export interface NetConfig {
   tap: string;
   /** The guest's MAC address, such as `52:54:00:12:34:56`; made from the tap's name if absent. */
   mac?: string | undefined;
+}
+
+/** A device of your own: see {@link DeviceModule}. What is not given here the module says itself. */
+export interface DeviceConfig {
+  /** Its TypeScript or JavaScript file: a path from the current folder, or a `file:` URL. */
+  path: string;
+  /** What the machine calls it. */
+  name?: string | undefined;
+  /** Its first I/O port. */
+  port?: number | undefined;
+  /** Its first guest-physical address. */
+  mmio?: number | undefined;
+  /** Its interrupt: a GSI that no other device has. */
+  irq?: number | undefined;
 }
 
 /** Where the serial console goes: this process's stdin and stdout, nowhere, or a file. */
@@ -71,6 +85,8 @@ export interface VmConfig {
   nets?: NetConfig[] | undefined;
   /** Whether there is a virtio entropy device; true if absent. */
   rng?: boolean | undefined;
+  /** Devices of your own. */
+  devices?: DeviceConfig[] | undefined;
   /** For the command line: where the serial console goes. The library has {@link Vm.console}. */
   console?: ConsoleConfig | undefined;
   /** Whether the guest may end the run through port 0xf4. */
@@ -123,6 +139,8 @@ export interface ResolvedConfig {
   nets: NetConfig[];
   /** As in {@link VmConfig}. */
   rng: boolean;
+  /** As in {@link VmConfig}. */
+  devices: DeviceConfig[];
   /** As in {@link VmConfig}. */
   console: ConsoleConfig;
   /** As in {@link VmConfig}. */
@@ -213,6 +231,19 @@ const count = (name: string, least: number, most: number) =>
     v.maxValue(most, `${name}: expected ${least} to ${most}`),
   );
 
+const device = v.strictObject({
+  path: path('device'),
+  name: v.optional(
+    v.pipe(
+      v.string(),
+      v.regex(/^[A-Za-z0-9_-]{1,32}$/, "device: name is 1 to 32 letters, digits, '-' or '_'"),
+    ),
+  ),
+  port: v.optional(count('device: port', 0, 0xffff)),
+  mmio: v.optional(count('device: mmio', 0, 0xffff_ffff)),
+  irq: v.optional(count('device: irq', 1, GSI_COUNT - 1)),
+});
+
 const configSchema: v.GenericSchema<VmConfig, ResolvedConfig> = v.strictObject({
   engine: v.optional(
     v.picklist(['auto', ...ENGINE_NAMES], `engine: expected auto or ${ENGINE_NAMES.join(', ')}`),
@@ -233,6 +264,7 @@ const configSchema: v.GenericSchema<VmConfig, ResolvedConfig> = v.strictObject({
   disks: v.optional(v.array(disk, 'disks: expected a list'), []),
   nets: v.optional(v.array(net, 'nets: expected a list'), []),
   rng: v.optional(v.boolean('rng: true or false'), true),
+  devices: v.optional(v.array(device, 'devices: expected a list'), []),
   console: v.optional(
     v.union(
       [v.literal('stdio'), v.literal('none'), v.strictObject({ path: path('console') })],

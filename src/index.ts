@@ -3,7 +3,17 @@
  *
  * @packageDocumentation
  */
+export type { AccessSize, Clock, IrqLine } from '../devices/device.ts';
 export { ConfigError, HostError, Type2Error } from '../devices/errors.ts';
+export { GuestAddressError } from '../devices/memory.ts';
+export type {
+  DeviceHandlers,
+  DeviceHost,
+  DeviceMemory,
+  DeviceModule,
+  DeviceTimer,
+} from '../devices/module.ts';
+export type { SavedState } from '../devices/state.ts';
 export { BootError, type BootErrorCode } from '../vm/boot/errors.ts';
 export { BOOT_PROTOCOLS, type BootProtocol } from '../vm/boot/protocols.ts';
 export type { EngineChoice } from '../vm/drivers.ts';
@@ -11,8 +21,11 @@ export { ENGINE_NAMES, type EngineName } from '../vm/engine.ts';
 export type { EngineState, MachineState, RamPart } from '../vm/machine-state.ts';
 export type { Outcome } from '../vm/outcome.ts';
 export type { Statistics } from '../vm/statistics.ts';
+export type { TableRegister } from '../vm/vcpu-state.ts';
+export type { ControlName, CpuMode, MachineView, RegisterName, VcpuView } from '../vm/view.ts';
 export {
   type ConsoleConfig,
+  type DeviceConfig,
   type DiskConfig,
   type NetConfig,
   parseConfig,

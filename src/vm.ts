@@ -10,13 +10,17 @@ import type { Readable, Writable } from 'node:stream';
 import { imageSize } from '../devices/block/image.ts';
 import { ConfigError } from '../devices/errors.ts';
 import type { GuestSource } from '../vm/boot/load.ts';
+import { loadDeviceModules } from '../vm/device-modules.ts';
 import { type ChosenDriver, chooseDriver } from '../vm/drivers.ts';
 import { VIRTIO_GSIS } from '../vm/layout.ts';
 import { Machine } from '../vm/machine.ts';
 import type { MachineState } from '../vm/machine-state.ts';
 import type { Outcome } from '../vm/outcome.ts';
+import type { ModulePart } from '../vm/parts.ts';
 import type { Statistics } from '../vm/statistics.ts';
+import type { MachineView } from '../vm/view.ts';
 import { parseConfig, type ResolvedConfig, type VmConfig } from './config.ts';
+import { deviceSource } from './device-source.ts';
 import { type BundledGuest, bundledGuest, DEFAULT_GUEST } from './guests.ts';
 
 /** Larger files are no kernels and no initrds: refused before they fill memory. */
@@ -28,6 +32,8 @@ const DEFAULT_APPEND = 'console=ttyS0';
 
 /** What a {@link Vm} says while it lives. */
 export interface VmEventMap {
+  /** The guest has run for the last time. {@link Vm.inspect} works in this event: afterwards all is given back. */
+  stopped: [];
   /** The run has ended. */
   exit: [outcome: Outcome];
   /** The guest asked for a reset and is being started anew. */
@@ -89,12 +95,13 @@ export class Vm extends EventEmitter<VmEventMap> implements AsyncDisposable {
     this.notice = notice;
     machine.on('reset', () => this.emit('reset'));
     machine.on('boot-mark', (mark, time) => this.emit('boot-mark', mark, time));
+    machine.on('stopped', () => this.emit('stopped'));
     void machine.ended.then((outcome) => this.emit('exit', outcome));
   }
 
   /**
    * Makes a machine, with its guest loaded and ready to start.
-   * @throws ConfigError for a wrong configuration, BootError for a guest that can't be loaded, HostError
+   * @throws ConfigError for a wrong configuration or a device that doesn't fit in, BootError for a guest that can't be loaded, HostError
    * when the host refuses something, Type2Error with code `NO_ENGINE` when no engine works here
    */
   static async create(config: VmConfig = {}): Promise<Vm> {
@@ -117,6 +124,11 @@ export class Vm extends EventEmitter<VmEventMap> implements AsyncDisposable {
     if (devices > VIRTIO_GSIS.length) {
       throw new ConfigError(`${devices} virtio devices, but at most ${VIRTIO_GSIS.length} fit in a machine`);
     }
+    const parts: ModulePart[] = [];
+    for (const { path, ...place } of config.devices) {
+      parts.push({ ...(await deviceSource(path)), file: path, ...place });
+    }
+    const modules = { parts, loaded: await loadDeviceModules(parts) };
     const { driver, notice }: ChosenDriver = await chooseDriver(config.engine, config.deterministic);
     const { rng, debugExit, deterministic, portable, memory, onReset } = config;
     const machine = new Machine({
@@ -126,6 +138,7 @@ export class Vm extends EventEmitter<VmEventMap> implements AsyncDisposable {
       disks,
       nets,
       rng,
+      modules,
       debugExit,
       deterministic,
       portable,
@@ -200,6 +213,15 @@ export class Vm extends EventEmitter<VmEventMap> implements AsyncDisposable {
   /** Exits by reason and accesses by device, so far. */
   statistics(): Statistics {
     return this.machine.statistics();
+  }
+
+  /**
+   * What the guest is like: registers, memory, devices. For a machine that stands still: not started, paused, or
+   * in the event `stopped`.
+   * @throws Type2Error when it runs, or has ended
+   */
+  inspect(): MachineView {
+    return this.machine.inspect();
   }
 
   /** Ends the run: what `await using` calls. */

@@ -63,8 +63,12 @@ export class Control implements MachineControl {
     return Atomics.load(this.words, REQUEST) as Request;
   }
 
-  /** Main thread: says what all others shall do. The caller kicks those who sleep elsewhere. */
+  /**
+   * Main thread: says what all others shall do. The caller kicks those who sleep elsewhere. A stop is the last
+   * word until the next run: a pause that crosses it must not hold back threads that are about to end.
+   */
   set request(request: Request) {
+    if (this.request === Request.stop) return;
     Atomics.store(this.words, REQUEST, request);
     Atomics.notify(this.words, REQUEST);
   }

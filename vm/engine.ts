@@ -137,7 +137,7 @@ export interface Engine {
   /** Stops all vCPUs and devices between two instructions; resolved when they stand. */
   pause(): Promise<void>;
   resume(): void;
-  /** State of all vCPUs and of the chips that the driver has. Only while paused or not started. @param now - machine time */
+  /** State of all vCPUs and of the chips that the driver has. Only while paused, not started, or stopped. @param now - machine time */
   save(now: number): EngineState;
   /**
    * Only while paused or not started. The machine's time is what it was when the state was saved.
@@ -149,6 +149,8 @@ export interface Engine {
   wakeDevices(): void;
   /** Asks all vCPUs whether they have halted for good, and notes it in the control block. */
   checkHalted(): void;
-  /** Ends all threads, closes all descriptors, unmaps guest RAM. Safe at any time and more than once. */
+  /** Ends all threads; RAM and the state of vCPUs can be looked at until {@link Engine.close}. Safe more than once. */
+  stop(): Promise<void>;
+  /** Stops, closes all descriptors, unmaps guest RAM. Safe at any time and more than once. */
   close(): Promise<void>;
 }

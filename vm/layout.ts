@@ -36,6 +36,8 @@ export const HIGH_MEMORY_START: Gpa = 0x10_0000;
 
 export const IOAPIC_BASE: Gpa = 0xfec0_0000;
 export const LAPIC_BASE: Gpa = 0xfee0_0000;
+/** Four pages that KVM needs for itself on Intel hosts: see kvm/vm.ts. */
+export const KVM_PAGES: Gpa = 0xfffb_c000;
 /** The IOAPIC's interrupt inputs are GSI 0 … 23. */
 export const GSI_COUNT = 24;
 
@@ -63,6 +65,38 @@ export const Port = {
   /** PCI reset control register, named by the FADT as the reset register. */
   resetControl: 0xcf9,
 } as const;
+
+/**
+ * Ports and addresses below 4 GiB that belong to the chips which some drivers have in the kernel, or to
+ * devices that a machine may have: no other device may be there, with whatever driver and whatever devices.
+ */
+export const RESERVED_PORTS: readonly Reserved[] = [
+  { base: 0x20, length: 2, owner: 'the first interrupt controller' },
+  { base: 0x40, length: 4, owner: 'the interval timer' },
+  { base: 0x61, length: 1, owner: 'system control port B' },
+  { base: 0xa0, length: 2, owner: 'the second interrupt controller' },
+  { base: Port.debugExit, length: 1, owner: 'the debug-exit port' },
+  { base: 0x4d0, length: 2, owner: 'the interrupt controllers' },
+];
+export const RESERVED_ADDRESSES: readonly Reserved[] = [
+  {
+    base: VIRTIO_MMIO_BASE,
+    length: VIRTIO_MMIO_SIZE * VIRTIO_GSIS.length,
+    owner: 'the virtio-mmio devices',
+  },
+  { base: IOAPIC_BASE, length: 0x1000, owner: 'the IOAPIC' },
+  { base: LAPIC_BASE, length: 0x1000, owner: 'the local APICs' },
+  { base: KVM_PAGES, length: 4 * PAGE_SIZE, owner: 'KVM' },
+];
+/** Interrupts that a device of the user's own can't have: the timer's, the cascade's, and those of {@link Gsi}. */
+export const RESERVED_GSIS: readonly number[] = [0, 2, 4, 8, 9];
+
+/** A range that is spoken for. */
+export interface Reserved {
+  readonly base: number;
+  readonly length: number;
+  readonly owner: string;
+}
 
 /** Value that {@link Port.resetControl} takes for a reset. */
 export const RESET_CONTROL_VALUE = 0x06;

@@ -8,10 +8,12 @@
  */
 import { EventEmitter } from 'node:events';
 import { Type2Error } from '../devices/errors.ts';
+import type { AnyDeviceModule } from '../devices/module.ts';
 import { type GuestSource, loadGuest } from './boot/load.ts';
 import { monotonicNow } from './clock.ts';
 import { consoleBuffers, HostConsole } from './console.ts';
 import { Control } from './control.ts';
+import { moduleStateBytes } from './device-modules.ts';
 import type { Engine, EngineDriver, EngineEvents } from './engine.ts';
 import {
   type MachineState,
@@ -22,9 +24,10 @@ import {
   stateMismatch,
 } from './machine-state.ts';
 import type { Outcome } from './outcome.ts';
-import type { DiskPart, MachineParts, NetPart } from './parts.ts';
-import { buildPlatform, DEVICE_STATE_BYTES, type Platform } from './platform.ts';
+import type { DiskPart, MachineParts, ModulePart, NetPart } from './parts.ts';
+import { buildPlatform, DEVICE_STATE_BYTES, type Platform, type PlatformHost } from './platform.ts';
 import { gatherStatistics, type Statistics, statisticsBuffer } from './statistics.ts';
+import { type MachineView, machineView } from './view.ts';
 
 /** How often the machine looks whether all vCPUs have halted for good, in ms. */
 const HALT_CHECK_MS = 500;
@@ -38,6 +41,8 @@ export interface MachineOptions {
   readonly disks: readonly DiskPart[];
   readonly nets: readonly NetPart[];
   readonly rng: boolean;
+  /** Devices whose code is a user's, and the same, loaded; none if absent. */
+  readonly modules?: { readonly parts: readonly ModulePart[]; readonly loaded: readonly AnyDeviceModule[] };
   readonly debugExit: boolean;
   /** Virtual time and seeded random numbers; the driver has {@link EngineCapabilities.virtualTime}. */
   readonly deterministic: boolean;
@@ -54,9 +59,16 @@ export interface MachineEventMap {
   'boot-mark': [mark: number, milliseconds: number];
   /** The guest asked for a reset and is being started anew. */
   reset: [];
+  /** The guest has run for the last time; {@link Machine.inspect} still sees it, in this event only. */
+  stopped: [];
 }
 
-type Phase = 'created' | 'running' | 'paused' | 'ended';
+const NO_MODULES = { parts: [], loaded: [] };
+
+/** For messages. */
+const STATE_TEXT = { running: 'is running', ended: 'has ended' } as const;
+
+type Phase = 'created' | 'running' | 'paused' | 'stopped' | 'ended';
 
 /** One machine, for one run from power-on to its end. */
 export class Machine extends EventEmitter<MachineEventMap> {
@@ -72,6 +84,7 @@ export class Machine extends EventEmitter<MachineEventMap> {
   private failure: Error | undefined;
   private finish!: (outcome: Outcome) => void;
   private ending = false;
+  private concluding: Promise<void> = Promise.resolve();
   private stopping: 'stopped' | 'timeout' | undefined;
   private haltTimer: NodeJS.Timeout | undefined;
   private lastExits: number[] = [];
@@ -85,18 +98,29 @@ export class Machine extends EventEmitter<MachineEventMap> {
   constructor(options: MachineOptions) {
     super();
     this.options = options;
-    const { memory, cpus, disks, nets, rng, debugExit, deterministic, portable } = options;
+    const {
+      memory,
+      cpus,
+      disks,
+      nets,
+      rng,
+      modules = NO_MODULES,
+      debugExit,
+      deterministic,
+      portable,
+    } = options;
     this.parts = {
       memory,
       cpus,
       disks,
       nets,
       rng,
+      modules: modules.parts,
       debugExit,
       deterministic,
       portable,
       control: Control.buffer(cpus),
-      deviceState: new SharedArrayBuffer(DEVICE_STATE_BYTES),
+      deviceState: new SharedArrayBuffer(DEVICE_STATE_BYTES + moduleStateBytes(modules.loaded)),
       statistics: statisticsBuffer(cpus),
       console: consoleBuffers(deterministic),
     };
@@ -126,11 +150,18 @@ export class Machine extends EventEmitter<MachineEventMap> {
     await this.startEngine();
   }
 
-  /** Stops the guest between two instructions. Machine time stands still. */
+  /** Stops the guest between two instructions. Machine time stands still. @throws Type2Error also when the guest ends instead */
   async pause(): Promise<void> {
     this.expect('pause', 'running');
     this.phase = 'paused';
     await this.engine.pause();
+    while (this.ending) {
+      // The run has ended meanwhile: for good, or for a reset, after which another engine runs.
+      await this.concluding;
+      if (this.is('ended')) break;
+      await this.engine.pause();
+    }
+    this.expect('pause', 'paused');
     this.pausedAt = monotonicNow();
   }
 
@@ -184,6 +215,18 @@ export class Machine extends EventEmitter<MachineEventMap> {
       ...portBToPlatform(this.engine.save(clock), Object.fromEntries(devices)),
       ram: saveRam(this.engine.memory),
     };
+  }
+
+  /** What the guest is like now. @throws Type2Error when it runs, or the machine has ended */
+  inspect(): MachineView {
+    if (this.phase === 'running' || this.phase === 'ended') {
+      throw new Type2Error('MACHINE_STATE', `can't inspect a machine that ${STATE_TEXT[this.phase]}`, {
+        hint: 'Pause it, or look at it in the event `stopped`.',
+      });
+    }
+    const devices = this.platform.devices.map((device) => [device.name, device.save()] as const);
+    const { vcpus } = this.engine.save(this.engine.clock.now());
+    return machineView(vcpus, Object.fromEntries(devices), this.engine.memory);
   }
 
   /**
@@ -245,7 +288,7 @@ export class Machine extends EventEmitter<MachineEventMap> {
   /** Resets the devices and loads the guest. */
   private powerOn(): Platform {
     try {
-      const platform = buildPlatform(this.parts, {
+      const host: PlatformHost = {
         memory: this.engine.memory,
         clock: this.engine.clock,
         alarm: { deadlineMoved: () => {} },
@@ -258,7 +301,8 @@ export class Machine extends EventEmitter<MachineEventMap> {
         ...(this.engine.capabilities.platformTimer
           ? { timer2: { setGate: () => {}, output: () => false } }
           : {}),
-      });
+      };
+      const platform = buildPlatform(this.parts, host, this.options.modules?.loaded);
       for (const device of platform.devices) device.reset();
       const entry = loadGuest({
         ...this.options.guest,
@@ -289,18 +333,25 @@ export class Machine extends EventEmitter<MachineEventMap> {
   private runEnded(): void {
     if (this.ending || !this.control.ended) return;
     this.ending = true;
-    void this.conclude();
+    this.concluding = this.conclude();
   }
 
   private async conclude(): Promise<void> {
-    await this.engine.close();
+    await this.engine.stop();
     const kind = this.control.outcome;
     if (kind === 'none') throw new Type2Error('INTERNAL', 'a run ended without an outcome');
     if (kind === 'reset' && this.options.onReset === 'restart' && this.stopping === undefined) {
+      await this.engine.close();
       await this.restart();
       return;
     }
     clearInterval(this.haltTimer);
+    this.phase = 'stopped';
+    try {
+      this.emit('stopped');
+    } finally {
+      await this.engine.close();
+    }
     this.phase = 'ended';
     this.console.end();
     this.finish({
@@ -344,8 +395,12 @@ export class Machine extends EventEmitter<MachineEventMap> {
     this.haltTimer.unref();
   }
 
+  private is(phase: Phase): boolean {
+    return this.phase === phase;
+  }
+
   private expect(what: string, phase: Phase): void {
-    if (this.phase === phase) return;
+    if (this.is(phase)) return;
     throw new Type2Error('MACHINE_STATE', `can't ${what} a machine that is ${this.phase}`);
   }
 }

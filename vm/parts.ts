@@ -22,6 +22,21 @@ export interface NetPart {
   readonly mac: readonly number[];
 }
 
+/** A device whose code is a user's: see devices/module.ts. */
+export interface ModulePart {
+  /** What to import; the same code in every thread. */
+  readonly url: string;
+  /** What the user called the file. */
+  readonly file: string;
+  /** Whether it was compiled, and has a map from its lines to those of the user's file. */
+  readonly compiled: boolean;
+  /** These come before what the module says itself. */
+  readonly name?: string | undefined;
+  readonly port?: number | undefined;
+  readonly mmio?: number | undefined;
+  readonly irq?: number | undefined;
+}
+
 /** What a machine is made of. */
 export interface MachineParts {
   /** Bytes of RAM, a multiple of 4096. */
@@ -30,6 +45,7 @@ export interface MachineParts {
   readonly disks: readonly DiskPart[];
   readonly nets: readonly NetPart[];
   readonly rng: boolean;
+  readonly modules: readonly ModulePart[];
   readonly debugExit: boolean;
   /** Whether the run shall be repeatable: virtual time, seeded random numbers. */
   readonly deterministic: boolean;

@@ -12,6 +12,7 @@ import type { Alarm, Clock, Device, IrqLine, MachineControl, TimedDevice } from 
 import { FwCfg } from '../devices/fw-cfg.ts';
 import { I8042 } from '../devices/i8042.ts';
 import type { GuestMemory } from '../devices/memory.ts';
+import { type AnyDeviceModule, ModuleDevice, moduleLayout } from '../devices/module.ts';
 import { Pvpanic } from '../devices/pvpanic.ts';
 import { Rtc } from '../devices/rtc.ts';
 import { type CharBackend, Serial } from '../devices/serial.ts';
@@ -22,6 +23,7 @@ import type { VirtioDevice } from '../devices/virtio/device.ts';
 import { VirtioMmio } from '../devices/virtio/mmio.ts';
 import { VirtioNet } from '../devices/virtio/net.ts';
 import { VirtioRng } from '../devices/virtio/rng.ts';
+import { type PlacedModule, placeModules } from './device-modules.ts';
 import { ACPI_S5_SLEEP_TYPE, Gsi, Port, ramRanges, type VirtioSlot, virtioSlot } from './layout.ts';
 import type { DiskPart, MachineParts, NetPart } from './parts.ts';
 import type { ThreadCounters } from './statistics.ts';
@@ -74,11 +76,19 @@ export function queueCounts(parts: Pick<MachineParts, 'disks' | 'nets' | 'rng'>)
   return [...parts.disks.map(() => 1), ...parts.nets.map(() => 2), ...(parts.rng ? [1] : [])];
 }
 
-/** Bytes of shared state that any machine's devices fit in. */
+/** Bytes of shared state that any machine's own devices fit in; those of users come on top. */
 export const DEVICE_STATE_BYTES = 256 * 1024;
 
-/** Builds a machine's devices. The first thread to do so resets them. */
-export function buildPlatform(parts: MachineParts, host: PlatformHost): Platform {
+/**
+ * Builds a machine's devices. The first thread to do so resets them.
+ * @param modules - the loaded {@link MachineParts.modules}
+ * @throws ConfigError when a module's device doesn't fit in, DeviceModuleError when its code throws
+ */
+export function buildPlatform(
+  parts: MachineParts,
+  host: PlatformHost,
+  modules: readonly AnyDeviceModule[] = [],
+): Platform {
   const allocator = new StateAllocator(parts.deviceState);
   const pio = new Bus(host.counters.pio);
   const mmio = new Bus(host.counters.mmio);
@@ -153,8 +163,33 @@ export function buildPlatform(parts: MachineParts, host: PlatformHost): Platform
     return { slot, transport };
   });
 
-  return { pio, mmio, serial, acpiPm, virtio, devices, timed: [rtc, acpiPm] };
+  const timed: TimedDevice[] = [rtc, acpiPm];
+  const addModule = ({ module, name, file, port, mmio: address, irq }: PlacedModule): void => {
+    const { clock, alarm, memory } = host;
+    const line = irq === undefined ? UNCONNECTED : host.irqLine(irq);
+    const device = add(
+      new ModuleDevice(module, name, {
+        state: state(moduleLayout(module)),
+        irq: line,
+        clock,
+        alarm,
+        memory,
+        file,
+      }),
+    );
+    if (port !== undefined) pio.map(port, module.length, device, device.state.lock);
+    if (address !== undefined) mmio.map(address, module.length, device, device.state.lock);
+    timed.push(device);
+  };
+  const names = devices.map((device) => device.name);
+  const neighbours = { pio, mmio, names, memory: parts.memory, virtio: virtio.length };
+  placeModules(modules, parts.modules, neighbours, addModule);
+
+  return { pio, mmio, serial, acpiPm, virtio, devices, timed };
 }
+
+/** The interrupt line of a device that has none. */
+const UNCONNECTED: IrqLine = { setLevel: () => {}, pulse: () => {} };
 
 /** The virtio devices of a machine in the order of their slots. */
 function virtioDevices(

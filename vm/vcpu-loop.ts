@@ -70,7 +70,11 @@ export function runVcpu(loop: VcpuLoop): string | undefined {
         // Hypercalls that nobody implements return −ENOSYS by the driver; debug exits have no listener yet.
         break;
     }
-    if (control.ended) return undefined;
+    if (control.ended) {
+      // Registers and memory can still be looked at: see Machine.inspect.
+      vcpu.settle();
+      return undefined;
+    }
   }
 }
 

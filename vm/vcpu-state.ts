@@ -55,6 +55,7 @@ export interface Segment {
 
 /** GDTR or IDTR. */
 export interface TableRegister {
+  /** Linear address. */
   base: bigint;
   /** In bytes − 1. */
   limit: number;

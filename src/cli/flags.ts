@@ -1,6 +1,7 @@
 /**
  * From flags as they stand on the command line to the fields of the configuration. Checking is the
- * schema's work (config.ts); here only the small languages of `--disk`, `--net` and `--console` are read.
+ * schema's work (config.ts); here only the small languages of `--disk`, `--net`, `--device` and `--console` are
+ * read.
  */
 import { ConfigError } from '../../devices/errors.ts';
 
@@ -18,6 +19,7 @@ export interface Flags {
   readonly disk?: readonly string[];
   readonly net?: readonly string[];
   readonly rng?: boolean;
+  readonly device?: readonly string[];
   readonly acpi?: boolean;
   readonly console?: string;
   readonly debugExit?: boolean;
@@ -65,6 +67,7 @@ export function flagsToConfig(flags: Flags): Record<string, unknown> {
     timeout: number('--timeout', flags.timeout),
     disks: flags.disk?.map(parseDisk),
     nets,
+    devices: flags.device?.map(parseDevice),
     console: flags.console === undefined ? undefined : parseConsole(flags.console),
     // commander sets what `--no-…` can clear.
     rng: flags.rng === false ? false : undefined,
@@ -114,6 +117,16 @@ function parseNet(text: string): Record<string, unknown> {
     throw new ConfigError(`--net: '${text}' names no tap`, { hint: 'Write --net tap=tap0, or --net none.' });
   }
   return options;
+}
+
+function parseDevice(text: string): Record<string, unknown> {
+  const [path, ...parts] = text.split(',');
+  const { name, ...numbers } = parseOptions('--device', parts, [], ['name', 'port', 'mmio', 'irq']);
+  const places = Object.entries(numbers).map(([key, value]) => [
+    key,
+    number(`--device ${key}`, String(value)),
+  ]);
+  return { path, ...(name === undefined ? {} : { name }), ...Object.fromEntries(places) };
 }
 
 function parseConsole(text: string): unknown {

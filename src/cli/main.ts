@@ -8,6 +8,7 @@ import { coolDown } from '../../vm/drivers.ts';
 import { doctorCommand } from './doctor.ts';
 import { reportError } from './errors.ts';
 import { ExitStatus } from './exit-status.ts';
+import { labCommand } from './lab.ts';
 import { runCommand } from './run.ts';
 import { packageVersion } from './version.ts';
 
@@ -17,6 +18,7 @@ const program = new Command('type2')
   .showHelpAfterError('(see `type2 --help`)')
   .exitOverride()
   .addCommand(runCommand())
+  .addCommand(labCommand())
   .addCommand(doctorCommand());
 for (const command of program.commands)
   command.exitOverride().showHelpAfterError(`(see \`type2 ${command.name()} --help\`)`);

@@ -22,6 +22,7 @@ const EXAMPLES = `Examples:
   type2 run --kernel vmlinuz --initrd initrd.img --append console=ttyS0 --memory 512M
   type2 run --disk disk.img --net tap=tap0 --cpus 2
   type2 run --guest hello-real                      one of the teaching guests
+  type2 run --device ./mine.ts,port=0x300           with a device written in TypeScript
 
 On a terminal, Ctrl-A x leaves and Ctrl-A h helps.`;
 
@@ -45,6 +46,7 @@ export function runCommand(): Command {
     .option('--cpus <n>', 'virtual CPUs (default: 1)')
     .option('--disk <file[,readonly][,id=…]>', 'a raw disk image or block device; repeatable', collect)
     .option('--net <tap=NAME[,mac=…]|none>', 'a network interface on a tap; repeatable', collect)
+    .option('--device <file[,port=…][,mmio=…][,irq=…][,name=…]>', 'a device of your own; repeatable', collect)
     .option('--no-rng', 'no virtio entropy device')
     .option('--no-acpi', 'no ACPI tables')
     .option('--console <stdio|none|file=PATH>', 'where the serial console goes (default: stdio)')

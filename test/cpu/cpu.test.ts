@@ -178,6 +178,15 @@ describe('the CPU', () => {
     );
   });
 
+  it('reads each device register once in a repeated copy to memory', () => {
+    // mov esi, 0xd0000000; mov edi, 0x300000; mov ecx, 4; rep movsd; hlt
+    start([0xbe, 0, 0, 0, 0xd0, 0xbf, 0, 0, 0x30, 0, 0xb9, 4, 0, 0, 0, 0xf3, 0xa5, 0xf4]);
+    const { exits, end } = run(9);
+    expect(end).toBe(CpuExit.halted);
+    expect(exits.map(({ address }) => address)).toEqual([0, 4, 8, 12].map((at) => 0xd000_0000 + at));
+    expect([0, 4, 8, 12].map((at) => memory.get(RAM_START + 0x30_0000 + at))).toEqual([9, 9, 9, 9]);
+  });
+
   it('comes back in the middle of a long repeat', () => {
     // std; mov edi, 0x300000; mov ecx, 0x200000; rep stosb; hlt
     start([0xfd, 0xbf, 0, 0, 0x30, 0, 0xb9, 0, 0, 0x20, 0, 0xf3, 0xaa, 0xf4]);
@@ -185,6 +194,15 @@ describe('the CPU', () => {
     expect(memory.reg(1)).toBeGreaterThan(0);
     expect(run().end).toBe(CpuExit.halted);
     expect(memory.reg(1)).toBe(0);
+  });
+
+  it('shuts down at once when an interrupt can’t be delivered, whatever the guest is doing', () => {
+    // lidt [0]; l: in al, 0x80; jmp l — the table is empty
+    start([0x0f, 0x01, 0x1d, 0, 0, 0, 0, 0xe4, 0x80, 0xeb, 0xfc]);
+    expect(cpu.run(100_000)).toBe(CpuExit.io);
+    cpu.settle();
+    cpu.nmi(0);
+    expect(cpu.run(100_000)).toBe(CpuExit.shutdown);
   });
 
   it('shuts down on a triple fault', () => {

@@ -26,6 +26,7 @@ export class BootError extends Type2Error {
   override readonly name = 'BootError';
   declare readonly code: BootErrorCode;
 
+  /** The message is one line for the user, the hint a sentence on what to do. */
   constructor(code: BootErrorCode, message: string, hint?: string) {
     super(code, message, hint === undefined ? {} : { hint });
   }

@@ -7,11 +7,13 @@ import { existsSync, readFileSync } from 'node:fs';
 import { type MessagePort, parentPort } from 'node:worker_threads';
 import { RawFile } from '../../devices/block/raw.ts';
 import { HostError } from '../../devices/errors.ts';
+import { type AnyDeviceModule, DeviceModuleError } from '../../devices/module.ts';
 import { VirtioBlock } from '../../devices/virtio/blk.ts';
 import { HostClock, monotonicNow } from '../clock.ts';
 import { GuestConsole } from '../console.ts';
 import { Control, Request } from '../control.ts';
-import { buildPlatform } from '../platform.ts';
+import { loadDeviceModules } from '../device-modules.ts';
+import { buildPlatform, type PlatformHost } from '../platform.ts';
 import { NamedCounters, threadCounters } from '../statistics.ts';
 import { runVcpu } from '../vcpu-loop.ts';
 import { Chips } from './chips.ts';
@@ -25,10 +27,11 @@ import type { CpuThreadData, CpuThreadMessage } from './threads.ts';
 import type { CpuTime } from './time.ts';
 
 parentPort!.once('message', (data: CpuThreadData | null) => {
-  if (data !== null) runThread(data, parentPort!);
+  if (data !== null)
+    void loadDeviceModules(data.parts.modules).then((modules) => runThread(data, modules, parentPort!));
 });
 
-function runThread(data: CpuThreadData, port: MessagePort): void {
+function runThread(data: CpuThreadData, modules: readonly AnyDeviceModule[], port: MessagePort): void {
   const { parts } = data;
   const post = (message: CpuThreadMessage): void => port.postMessage(message);
   const control = new Control(parts.control);
@@ -56,7 +59,7 @@ function runThread(data: CpuThreadData, port: MessagePort): void {
     () => post({ type: 'output' }),
     parts.deterministic ? () => control.request === Request.run && !control.ended : undefined,
   );
-  const platform = buildPlatform(parts, {
+  const host: PlatformHost = {
     memory: guestMemory,
     control,
     counters,
@@ -68,7 +71,8 @@ function runThread(data: CpuThreadData, port: MessagePort): void {
     irqLine: (gsi) => chips.line(gsi),
     queueNotified: (device, queue) => group?.queueNotified(device, queue),
     bootMark: (mark) => post({ type: 'boot-mark', mark, time: monotonicNow() }),
-  });
+  };
+  const platform = buildPlatform(parts, host, modules);
   chips.map(platform.pio, platform.mmio);
   const closers: (() => void)[] = [];
   try {
@@ -132,7 +136,8 @@ function runThread(data: CpuThreadData, port: MessagePort): void {
     failure = runVcpu({ vcpu: group, pio, mmio, control, counts: counters.exits });
   } catch (error) {
     control.end('error');
-    failure = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    if (error instanceof DeviceModuleError) failure = error.message;
+    else failure = error instanceof Error ? (error.stack ?? error.message) : String(error);
   }
   for (const close of closers) close();
   if (failure !== undefined) post({ type: 'failed', message: failure });

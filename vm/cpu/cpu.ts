@@ -343,7 +343,13 @@ export class Cpu implements CpuContext, MmuClient {
     this.yields = false;
     while (this.executed < end) {
       if (this.code.isFull) this.program.clear();
-      if (this.takeInterrupt()) continue;
+      const interrupted = this.takeInterrupt();
+      // A triple fault in delivering it comes before anything that the guest would do next.
+      if (this.isShutDown) {
+        this.isShutDown = false;
+        return CpuExit.shutdown;
+      }
+      if (interrupted) continue;
       if (memory.get(State.halted) !== 0 || memory.get(State.waitsForStartup) !== 0) return CpuExit.halted;
       this.pendingExit = CpuExit.slice;
       const single =

@@ -74,7 +74,7 @@ export class CpuEngine implements Engine {
   private readonly wake: Int32Array;
   private exited: Promise<void> = Promise.resolve();
   private running = false;
-  private closing: Promise<void> | undefined;
+  private stopping: Promise<void> | undefined;
 
   /** @throws ConfigError for what this driver can't do, HostError when there isn't enough memory */
   constructor(name: EngineName, parts: MachineParts, events: EngineEvents) {
@@ -259,12 +259,17 @@ export class CpuEngine implements Engine {
     this.wakeDevices();
   }
 
+  /** The memory is WebAssembly's: it goes when nobody holds it. */
   close(): Promise<void> {
-    this.closing ??= this.stop();
-    return this.closing;
+    return this.stop();
   }
 
-  private async stop(): Promise<void> {
+  stop(): Promise<void> {
+    this.stopping ??= this.stopThread();
+    return this.stopping;
+  }
+
+  private async stopThread(): Promise<void> {
     this.control.request = Request.stop;
     this.wakeDevices();
     await this.exited;

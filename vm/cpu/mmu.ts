@@ -422,6 +422,15 @@ export class Mmu {
     return this.writableWithin(low, high, bytes, user);
   }
 
+  /** Raises the fault that reading a range would, without reading: a device must not be asked twice. @throws FAULT */
+  checkReadable(low: number, high: number, bytes: number, user = this.userOffset): void {
+    this.ramToRead(low, high, user);
+    const first = 4096 - (low & 0xfff);
+    if (first >= bytes) return;
+    const [nextLow, nextHigh] = this.after(low, high, first);
+    this.ramToRead(nextLow, nextHigh, user);
+  }
+
   /** Checks that all of a range can be written, so that a write in parts can't stop in the middle. */
   checkWritable(low: number, high: number, bytes: number, user = this.userOffset): void {
     const first = Math.min(bytes, 4096 - (low & 0xfff));

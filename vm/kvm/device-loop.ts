@@ -6,6 +6,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import { RawFileFfi } from '../../devices/block/raw-ffi.ts';
 import type { GuestMemory } from '../../devices/memory.ts';
+import type { AnyDeviceModule } from '../../devices/module.ts';
 import { Tap } from '../../devices/net/tap.ts';
 import { VirtioBlock } from '../../devices/virtio/blk.ts';
 import { RECEIVE_QUEUE, VirtioNet } from '../../devices/virtio/net.ts';
@@ -30,7 +31,7 @@ export class DeviceLoop {
   private readonly closers: (() => void)[] = [];
 
   /** Opens disks and taps. @throws HostError when one can't be opened */
-  constructor(data: KvmThreadData, port: MessagePort) {
+  constructor(data: KvmThreadData, modules: readonly AnyDeviceModule[], port: MessagePort) {
     this.data = data;
     this.control = new Control(data.parts.control);
     const outcome: ThreadMessage = { type: 'outcome' };
@@ -42,6 +43,7 @@ export class DeviceLoop {
     this.platform = buildPlatform(
       data.parts,
       kvmPlatformHost(data, this.memory, this.control, counters, port),
+      modules,
     );
     this.epoll.add(data.wakeFd, () => this.lookAround());
     let disks = 0;

@@ -65,6 +65,7 @@ export class KvmEngine implements Engine {
   private readonly vcpuThreads: readonly KvmThread[];
   /** Started with the guest: what its code has to do comes late enough. */
   private deviceThread: KvmThread | undefined;
+  private stopping: Promise<void> | undefined;
   private closing: Promise<void> | undefined;
 
   /** @throws HostError when the host refuses; nothing is left behind then. ConfigError for what KVM can't do */
@@ -206,8 +207,13 @@ export class KvmEngine implements Engine {
     });
   }
 
+  stop(): Promise<void> {
+    this.stopping ??= this.stopThreads();
+    return this.stopping;
+  }
+
   close(): Promise<void> {
-    this.closing ??= this.stopThreads();
+    this.closing ??= this.stop().then(() => this.release());
     return this.closing;
   }
 
@@ -216,7 +222,6 @@ export class KvmEngine implements Engine {
     // A kick that comes while a thread still starts is not needed: it looks at the request before it runs.
     this.kickAll();
     await this.endThreads();
-    this.release();
   }
 
   private get threads(): readonly KvmThread[] {

@@ -5,7 +5,9 @@
 import { type MessagePort, parentPort } from 'node:worker_threads';
 import { freeNativeBuffers } from '../../devices/host/libc.ts';
 import type { HostAddress } from '../../devices/memory.ts';
+import { type AnyDeviceModule, DeviceModuleError } from '../../devices/module.ts';
 import { Control } from '../control.ts';
+import { loadDeviceModules } from '../device-modules.ts';
 import { buildPlatform } from '../platform.ts';
 import { threadCounters } from '../statistics.ts';
 import { runVcpu } from '../vcpu-loop.ts';
@@ -18,10 +20,11 @@ import { memoryOver } from './vm.ts';
 // This module is loaded while the main thread still makes the VM; the data comes when that is done.
 // Nothing comes when there is no machine after all.
 parentPort!.once('message', (data: VcpuThreadData | null) => {
-  if (data !== null) runThread(data, parentPort!);
+  if (data !== null)
+    void loadDeviceModules(data.parts.modules).then((modules) => runThread(data, modules, parentPort!));
 });
 
-function runThread(data: VcpuThreadData, port: MessagePort): void {
+function runThread(data: VcpuThreadData, modules: readonly AnyDeviceModule[], port: MessagePort): void {
   const post = (message: ThreadMessage): void => port.postMessage(message);
   const control = new Control(data.parts.control);
   control.onOutcome = () => post({ type: 'outcome' });
@@ -29,6 +32,7 @@ function runThread(data: VcpuThreadData, port: MessagePort): void {
   const platform = buildPlatform(
     data.parts,
     kvmPlatformHost(data, memoryOver(data.ram), control, counters, port),
+    modules,
   );
   const kicks = new KickReceiver(data.vcpuFd);
   const vcpu = new KvmVcpu(data.index, data.vcpuFd, data.run as HostAddress, data.runSize, () =>
@@ -38,8 +42,17 @@ function runThread(data: VcpuThreadData, port: MessagePort): void {
   control.setThread(data.index, kicks.threadId);
   post({ type: 'ready' });
   const { pio, mmio } = platform;
-  const failure = runVcpu({ vcpu, pio, mmio, control, counts: counters.exits });
+  let failure: string | undefined;
+  try {
+    const stopped = runVcpu({ vcpu, pio, mmio, control, counts: counters.exits });
+    if (stopped !== undefined) failure = `vCPU ${data.index}: ${stopped}`;
+  } catch (error) {
+    // A user's device; whatever else is thrown here nobody foresaw, and the main thread shows it whole.
+    if (!(error instanceof DeviceModuleError)) throw error;
+    control.end('error');
+    failure = error.message;
+  }
   control.setThread(data.index, 0);
-  if (failure !== undefined) post({ type: 'failed', message: `vCPU ${data.index}: ${failure}` });
+  if (failure !== undefined) post({ type: 'failed', message: failure });
   freeNativeBuffers();
 }

@@ -8,7 +8,7 @@ import * as libc from '../../devices/host/libc.ts';
 import { GuestMemory, type HostAddress, MemoryRegion } from '../../devices/memory.ts';
 import type { SavedState } from '../../devices/state.ts';
 import { monotonicNow } from '../clock.ts';
-import { GSI_COUNT, IOAPIC_BASE, ramRanges } from '../layout.ts';
+import { GSI_COUNT, IOAPIC_BASE, KVM_PAGES, PAGE_SIZE, ramRanges } from '../layout.ts';
 import { PORT_B_CHIP, stateMismatch } from '../machine-state.ts';
 import {
   KVM_IOEVENTFD_FLAG_DATAMATCH,
@@ -45,8 +45,8 @@ import type { KvmSystem } from './system.ts';
  * Four pages in the hole below 4 GiB that KVM needs on Intel hosts to run real mode: an identity-mapped
  * page table and a three-page TSS (api.rst, KVM_SET_IDENTITY_MAP_ADDR, KVM_SET_TSS_ADDR).
  */
-const IDENTITY_MAP_PAGE = 0xfffb_c000;
-const TSS_PAGES = 0xfffb_d000;
+const IDENTITY_MAP_PAGE = KVM_PAGES;
+const TSS_PAGES = KVM_PAGES + PAGE_SIZE;
 const PIT_GSI = 0;
 /** Where a PC's second PIC is cascaded into the first. */
 const CASCADE_GSI = 2;
