@@ -9,6 +9,7 @@ import { BOOT_PROTOCOLS, type BootProtocol } from '../vm/boot/protocols.ts';
 import type { EngineChoice } from '../vm/drivers.ts';
 import { ENGINE_NAMES } from '../vm/engine.ts';
 import { CPUS_MAXIMUM, MEMORY_MAXIMUM, MEMORY_MINIMUM, PAGE_SIZE } from '../vm/layout.ts';
+import { TRACE_KIND_NAMES, type TraceKindName } from '../vm/trace/event.ts';
 
 /** A disk. */
 export interface DiskConfig {
@@ -42,6 +43,25 @@ export type ConsoleConfig =
       /** The file, made anew. */
       path: string;
     };
+
+/** What to trace; `{}` is everything. See {@link Vm.trace}. */
+export interface TraceConfig {
+  /** Kinds of events; all if absent. */
+  reasons?: TraceKindName[] | undefined;
+  /**
+   * Devices, such as `serial0`; `virtio-blk` means all of a kind, `unmapped` what no device answers. Only
+   * events that concern them are traced then; all if absent.
+   */
+  devices?: string[] | undefined;
+  /** Virtual CPUs; all if absent. */
+  vcpus?: number[] | undefined;
+  /** From so many seconds after the start on; 0 if absent. */
+  from?: number | undefined;
+  /** Up to so many seconds after the start; to the end if absent. */
+  to?: number | undefined;
+  /** Whether events that nobody takes in time are dropped and counted; if absent or false, the guest waits. */
+  lossy?: boolean | undefined;
+}
 
 /** What a machine is to be. Everything has a default: `{}` is the bundled Linux. */
 export interface VmConfig {
@@ -77,6 +97,8 @@ export interface VmConfig {
   debugExit?: boolean | undefined;
   /** What a guest's reset does: starts it anew (the default), or ends the run. */
   onReset?: 'restart' | 'end' | undefined;
+  /** What to trace; nothing if absent. */
+  trace?: TraceConfig | undefined;
   /** For the command line: seconds until the run is ended. */
   timeout?: number | undefined;
   /** For the command line: whether to print statistics at the end. */
@@ -119,6 +141,8 @@ export interface ResolvedConfig {
   debugExit: boolean;
   /** As in {@link VmConfig}. */
   onReset: 'restart' | 'end';
+  /** As in {@link VmConfig}. */
+  trace?: TraceConfig | undefined;
   /** As in {@link VmConfig}. */
   timeout?: number | undefined;
   /** As in {@link VmConfig}. */
@@ -199,6 +223,23 @@ const count = (name: string, least: number, most: number) =>
     v.maxValue(most, `${name}: expected ${least} to ${most}`),
   );
 
+const seconds = (name: string) =>
+  v.pipe(v.number(`${name}: expected seconds`), v.minValue(0, `${name}: expected 0 seconds or more`));
+
+const trace = v.strictObject({
+  reasons: v.optional(
+    v.array(
+      v.picklist(TRACE_KIND_NAMES, `trace.reasons: expected some of ${TRACE_KIND_NAMES.join(', ')}`),
+      'trace.reasons: expected a list',
+    ),
+  ),
+  devices: v.optional(v.array(v.string('trace.devices: expected names'), 'trace.devices: expected a list')),
+  vcpus: v.optional(v.array(count('trace.vcpus', 0, CPUS_MAXIMUM - 1), 'trace.vcpus: expected a list')),
+  from: v.optional(seconds('trace.from')),
+  to: v.optional(seconds('trace.to')),
+  lossy: v.optional(v.boolean('trace.lossy: true or false')),
+});
+
 const configSchema: v.GenericSchema<VmConfig, ResolvedConfig> = v.strictObject({
   engine: v.optional(
     v.picklist(['auto', ...ENGINE_NAMES], `engine: expected auto or ${ENGINE_NAMES.join(', ')}`),
@@ -228,6 +269,7 @@ const configSchema: v.GenericSchema<VmConfig, ResolvedConfig> = v.strictObject({
   ),
   debugExit: v.optional(v.boolean('debugExit: true or false'), false),
   onReset: v.optional(v.picklist(['restart', 'end'], "onReset: expected 'restart' or 'end'"), 'restart'),
+  trace: v.optional(trace),
   timeout: v.optional(
     v.pipe(
       v.number('timeout: expected seconds'),

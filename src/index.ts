@@ -10,6 +10,9 @@ export type { EngineChoice } from '../vm/drivers.ts';
 export { ENGINE_NAMES, type EngineName } from '../vm/engine.ts';
 export type { Outcome } from '../vm/outcome.ts';
 export type { Statistics } from '../vm/statistics.ts';
+export type { TraceKindName } from '../vm/trace/event.ts';
+export type { TraceEvent, TraceTotals } from '../vm/trace/reader.ts';
+export { describeEvent } from '../vm/trace/text.ts';
 export {
   type ConsoleConfig,
   type DiskConfig,
@@ -17,7 +20,8 @@ export {
   parseConfig,
   type ResolvedConfig,
   type ResolvedDisk,
+  type TraceConfig,
   type VmConfig,
 } from './config.ts';
 export { type BundledGuest, bundledGuests } from './guests.ts';
-export { Vm, type VmConsole, type VmEventMap } from './vm.ts';
+export { Vm, type VmConsole, type VmEventMap, type VmTrace } from './vm.ts';

@@ -15,7 +15,10 @@ import { VIRTIO_GSIS } from '../vm/layout.ts';
 import { Machine } from '../vm/machine.ts';
 import type { Outcome } from '../vm/outcome.ts';
 import type { Statistics } from '../vm/statistics.ts';
-import { parseConfig, type ResolvedConfig, type VmConfig } from './config.ts';
+import { TraceKind } from '../vm/trace/event.ts';
+import type { TraceOptions } from '../vm/trace/machine-trace.ts';
+import type { TraceTotals } from '../vm/trace/reader.ts';
+import { parseConfig, type ResolvedConfig, type TraceConfig, type VmConfig } from './config.ts';
 import { type BundledGuest, bundledGuest, DEFAULT_GUEST } from './guests.ts';
 
 /** Larger files are no kernels and no initrds: refused before they fill memory. */
@@ -43,6 +46,17 @@ export interface VmConsole {
   readonly input: Writable;
 }
 
+/** What happens in a traced machine. */
+export interface VmTrace {
+  /**
+   * {@link TraceEvent} objects in order of time; ends when the machine has. While nobody reads, the guest
+   * waits, unless the trace is lossy. Destroying the stream ends the trace.
+   */
+  readonly events: Readable;
+  /** How many there were so far, and what became of others. */
+  readonly totals: TraceTotals;
+}
+
 /**
  * A virtual machine.
  *
@@ -61,6 +75,8 @@ export class Vm extends EventEmitter<VmEventMap> implements AsyncDisposable {
   readonly engine: string;
   /** Why it is not a better engine, in one line; empty when there is nothing to say. */
   readonly notice: string;
+  /** What happens in the machine; undefined unless {@link VmConfig.trace} asks for it. */
+  readonly trace: VmTrace | undefined;
   private readonly machine: Machine;
 
   private constructor(config: ResolvedConfig, machine: Machine, notice: string) {
@@ -69,6 +85,13 @@ export class Vm extends EventEmitter<VmEventMap> implements AsyncDisposable {
     this.machine = machine;
     this.engine = machine.engineName;
     this.notice = notice;
+    const { trace } = machine;
+    this.trace = trace && {
+      events: trace.stream,
+      get totals() {
+        return trace.totals;
+      },
+    };
     machine.on('reset', () => this.emit('reset'));
     machine.on('boot-mark', (mark, time) => this.emit('boot-mark', mark, time));
     void machine.ended.then((outcome) => this.emit('exit', outcome));
@@ -101,7 +124,8 @@ export class Vm extends EventEmitter<VmEventMap> implements AsyncDisposable {
     }
     const { driver, notice }: ChosenDriver = await chooseDriver(config.engine);
     const { rng, debugExit, memory, onReset } = config;
-    const machine = new Machine({ driver, memory, cpus, disks, nets, rng, debugExit, guest, onReset });
+    const trace = config.trace && traceOptions(config.trace);
+    const machine = new Machine({ driver, memory, cpus, disks, nets, rng, debugExit, guest, onReset, trace });
     return new Vm(config, machine, notice);
   }
 
@@ -149,6 +173,21 @@ export class Vm extends EventEmitter<VmEventMap> implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
   }
+}
+
+function traceOptions(config: TraceConfig): TraceOptions {
+  const { reasons, devices, vcpus, from = 0, to = Number.POSITIVE_INFINITY, lossy = false } = config;
+  if (to <= from) throw new ConfigError(`trace: from ${from} to ${to} seconds there is nothing`);
+  return {
+    filter: {
+      kinds: reasons === undefined ? -1 : reasons.reduce((mask, name) => mask | (1 << TraceKind[name]), 0),
+      devices,
+      vcpus,
+      from: from * 1e9,
+      to: to * 1e9,
+    },
+    lossy,
+  };
 }
 
 /** The bundled guest that a configuration names, or means by naming no kernel. */

@@ -6,6 +6,7 @@
  * until it needs someone, and says so in its reused {@link Exit}; vcpu-loop.ts serves that, for every
  * driver alike.
  */
+import type { Bus } from '../devices/bus.ts';
 import type { GuestMemory } from '../devices/memory.ts';
 import type { MachineParts } from './parts.ts';
 import type { EntryState, VcpuState } from './vcpu-state.ts';
@@ -123,6 +124,11 @@ export interface Engine {
   readonly name: EngineName;
   readonly capabilities: EngineCapabilities;
   readonly memory: GuestMemory;
+  /**
+   * Puts the devices on the buses that are the engine's own rather than the platform's (interrupt controllers
+   * and timers, where they aren't in the kernel), so that traces and debuggers can name them.
+   */
+  mapDevices(pio: Bus, mmio: Bus): void;
   /** Sets the boot CPU to where the loaded guest starts. Before {@link Engine.start}. */
   setEntry(entry: EntryState): void;
   /** Starts the threads and lets the vCPUs run. */

@@ -18,6 +18,7 @@ import type { Outcome } from './outcome.ts';
 import type { DiskPart, MachineParts, NetPart } from './parts.ts';
 import { buildPlatform, DEVICE_STATE_BYTES, type Platform } from './platform.ts';
 import { gatherStatistics, type Statistics, statisticsBuffer } from './statistics.ts';
+import { MachineTrace, type TraceOptions } from './trace/machine-trace.ts';
 import type { VcpuState } from './vcpu-state.ts';
 
 /** How often the machine looks whether all vCPUs have halted for good, in ms. */
@@ -36,6 +37,8 @@ export interface MachineOptions {
   readonly guest: GuestSource;
   /** What to do when the guest asks for a reset: start it anew, or end the run. */
   readonly onReset: 'restart' | 'end';
+  /** What is traced; nothing if absent. */
+  readonly trace?: TraceOptions | undefined;
 }
 
 /** What a machine says while it lives. */
@@ -60,6 +63,8 @@ export class Machine extends EventEmitter<MachineEventMap> {
   readonly console: HostConsole;
   /** Resolved when the run has ended and everything is given back. Never rejected. */
   readonly ended: Promise<Outcome>;
+  /** What happens in the machine, when it is traced. */
+  readonly trace: MachineTrace | undefined;
   private readonly options: MachineOptions;
   private readonly parts: MachineParts;
   private readonly control: Control;
@@ -82,7 +87,8 @@ export class Machine extends EventEmitter<MachineEventMap> {
   constructor(options: MachineOptions) {
     super();
     this.options = options;
-    const { memory, cpus, disks, nets, rng, debugExit } = options;
+    const { memory, cpus, disks, nets, rng, debugExit, trace } = options;
+    this.trace = trace && new MachineTrace(trace, cpus, () => this.platform);
     this.parts = {
       memory,
       cpus,
@@ -94,6 +100,7 @@ export class Machine extends EventEmitter<MachineEventMap> {
       deviceState: new SharedArrayBuffer(DEVICE_STATE_BYTES),
       statistics: statisticsBuffer(cpus),
       console: consoleBuffers(),
+      ...(this.trace === undefined ? {} : { trace: this.trace.part }),
     };
     this.control = new Control(this.parts.control);
     this.control.onOutcome = () => this.runEnded();
@@ -115,6 +122,7 @@ export class Machine extends EventEmitter<MachineEventMap> {
     this.expect('start', 'created');
     this.phase = 'running';
     this.startedAt = monotonicNow();
+    this.trace?.begin(this.startedAt);
     this.watchForHalt();
     await this.startEngine();
   }
@@ -213,6 +221,8 @@ export class Machine extends EventEmitter<MachineEventMap> {
           ? { timer2: { setGate: () => {}, output: () => false } }
           : {}),
       });
+      this.engine.mapDevices(platform.pio, platform.mmio);
+      this.trace?.check(platform);
       for (const device of platform.devices) device.reset();
       const entry = loadGuest({
         ...this.options.guest,
@@ -257,6 +267,7 @@ export class Machine extends EventEmitter<MachineEventMap> {
     clearInterval(this.haltTimer);
     this.phase = 'ended';
     this.console.end();
+    void this.trace?.end();
     this.finish({
       kind: kind === 'reset' ? (this.stopping ?? kind) : kind,
       ...(kind === 'debug-exit' ? { value: this.control.outcomeValue } : {}),

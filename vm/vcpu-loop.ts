@@ -10,9 +10,12 @@ import type { AccessSize } from '../devices/device.ts';
 import { type Control, Request } from './control.ts';
 import { ExitReason, type Vcpu } from './engine.ts';
 
-/** Sees every exit before it is served. The seam that tracing hangs on; absent, it costs one comparison. */
+/** Sees every exit. The seam that tracing hangs on; absent, it costs a comparison before and after. */
 export interface ExitObserver {
+  /** An exit is about to be served: a write's data is there. */
   exit(vcpu: Vcpu, reason: ExitReason): void;
+  /** It has been served: a read's data is there too. */
+  served(vcpu: Vcpu, reason: ExitReason): void;
 }
 
 /** What a vCPU's loop works with. */
@@ -23,7 +26,7 @@ export interface VcpuLoop {
   readonly control: Control;
   /** Exits by reason. */
   readonly counts: Float64Array;
-  readonly observer?: ExitObserver;
+  readonly observer?: ExitObserver | undefined;
 }
 
 /**
@@ -33,6 +36,7 @@ export interface VcpuLoop {
 export function runVcpu(loop: VcpuLoop): string | undefined {
   const { vcpu, pio, mmio, control, counts, observer } = loop;
   const index = vcpu.index;
+  let failure: string | undefined;
   for (;;) {
     if (control.request !== Request.run) {
       vcpu.settle();
@@ -65,12 +69,14 @@ export function runVcpu(loop: VcpuLoop): string | undefined {
         break;
       case ExitReason.internalError:
         control.end('error');
-        return vcpu.describeFailure();
+        failure = vcpu.describeFailure();
+        break;
       default:
         // Hypercalls that nobody implements return −ENOSYS by the driver; debug exits have no listener yet.
         break;
     }
-    if (control.ended) return undefined;
+    if (observer !== undefined) observer.served(vcpu, reason);
+    if (control.ended) return failure;
   }
 }
 

@@ -89,6 +89,11 @@ export class Virtqueue {
     return this.registers.words[this.registers.word + QueueWord.size]!;
   }
 
+  /** How many chains have been given back, modulo 65,536. */
+  get usedIndex(): number {
+    return this.registers.words[this.registers.word + QueueWord.nextUsed]!;
+  }
+
   /** What was negotiated: VIRTIO_F_INDIRECT_DESC and VIRTIO_F_EVENT_IDX. */
   negotiate(indirect: boolean, eventIndex: boolean): void {
     this.indirect = indirect;

@@ -43,9 +43,9 @@ export function flagsToConfig(flags: Flags): Record<string, unknown> {
     debugExit,
     stats,
     quiet,
-    loadAddress: number('--load-address', flags.loadAddress),
-    cpus: number('--cpus', flags.cpus),
-    timeout: number('--timeout', flags.timeout),
+    loadAddress: numberFlag('--load-address', flags.loadAddress),
+    cpus: numberFlag('--cpus', flags.cpus),
+    timeout: numberFlag('--timeout', flags.timeout),
     disks: flags.disk?.map(parseDisk),
     nets,
     console: flags.console === undefined ? undefined : parseConsole(flags.console),
@@ -57,7 +57,10 @@ export function flagsToConfig(flags: Flags): Record<string, unknown> {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
 }
 
-function number(flag: string, text: string | undefined): number | undefined {
+/** A flag's number. @throws ConfigError when it is none */
+export function numberFlag(flag: string, text: string): number;
+export function numberFlag(flag: string, text: string | undefined): number | undefined;
+export function numberFlag(flag: string, text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   const value = Number(text);
   if (text.trim() === '' || !Number.isFinite(value)) throw new ConfigError(`${flag}: '${text}' is no number`);

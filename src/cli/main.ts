@@ -9,6 +9,7 @@ import { doctorCommand } from './doctor.ts';
 import { reportError } from './errors.ts';
 import { ExitStatus } from './exit-status.ts';
 import { runCommand } from './run.ts';
+import { traceCommand } from './trace.ts';
 import { packageVersion } from './version.ts';
 
 const program = new Command('type2')
@@ -17,6 +18,7 @@ const program = new Command('type2')
   .showHelpAfterError('(see `type2 --help`)')
   .exitOverride()
   .addCommand(runCommand())
+  .addCommand(traceCommand())
   .addCommand(doctorCommand());
 for (const command of program.commands)
   command.exitOverride().showHelpAfterError(`(see \`type2 ${command.name()} --help\`)`);

@@ -13,6 +13,7 @@ import { GuestConsole } from '../console.ts';
 import { Control } from '../control.ts';
 import { buildPlatform } from '../platform.ts';
 import { threadCounters } from '../statistics.ts';
+import { Tracer } from '../trace/tracer.ts';
 import { runVcpu } from '../vcpu-loop.ts';
 import { Chips } from './chips.ts';
 import { CpuCode } from './code.ts';
@@ -41,9 +42,11 @@ function runThread(data: CpuThreadData, port: MessagePort): void {
   let cpu: Cpu | undefined;
   let group: CpuGroup | undefined;
   const alarm = { deadlineMoved: () => group?.deadlineMoved() };
+  const tracer = parts.trace && new Tracer(parts.trace, 0, () => cpu?.index ?? 0);
   const chips = new Chips(parts.cpus, data.chips, {
     clock,
     alarm,
+    observer: tracer,
     readTsc: tsc,
     signals: (index) => ({
       interruptPending: () => cpu?.interruptPending(index),
@@ -64,8 +67,10 @@ function runThread(data: CpuThreadData, port: MessagePort): void {
     irqLine: (gsi) => chips.line(gsi),
     queueNotified: (device, queue) => group?.queueNotified(device, queue),
     bootMark: (mark) => post({ type: 'boot-mark', mark, time: monotonicNow() }),
+    observer: tracer,
   });
   chips.map(platform.pio, platform.mmio);
+  tracer?.attach(platform.pio, platform.mmio);
   const closers: (() => void)[] = [];
   try {
     const blocks = platform.virtio
@@ -102,6 +107,7 @@ function runThread(data: CpuThreadData, port: MessagePort): void {
       }
       return random[--randomLeft]! | 0;
     },
+    observer: tracer,
   });
   guestMemory.onDeviceWrite = (gpa, length) => {
     cpu!.codeWritten(gpa, length);
@@ -121,7 +127,7 @@ function runThread(data: CpuThreadData, port: MessagePort): void {
   const { pio, mmio } = platform;
   let failure: string | undefined;
   try {
-    failure = runVcpu({ vcpu: group, pio, mmio, control, counts: counters.exits });
+    failure = runVcpu({ vcpu: group, pio, mmio, control, counts: counters.exits, observer: tracer });
   } catch (error) {
     control.end('error');
     failure = error instanceof Error ? (error.stack ?? error.message) : String(error);

@@ -24,6 +24,23 @@ import { resetState } from './system/reset.ts';
 import { Attribute, checkSegment, setSegment } from './system/segments.ts';
 import { STRING_SCRATCH } from './system/strings.ts';
 
+/** Sees what the CPU delivers to the guest by itself: tracing. Addresses come as low and high word. */
+export interface CpuObserver {
+  /** An exception is on its way into the guest. @param errorCode - −1 for none */
+  exception(
+    vector: number,
+    errorCode: number,
+    addressLow: number,
+    addressHigh: number,
+    ripLow: number,
+    ripHigh: number,
+  ): void;
+  /** An interrupt is taken at this RIP. */
+  interrupt(vector: number, ripLow: number, ripHigh: number): void;
+  /** A register of the running vCPU's local APIC was accessed. */
+  lapic(offset: number, isWrite: boolean, value: number): void;
+}
+
 /** What surrounds a CPU: time, interrupts, devices. */
 export interface CpuHost {
   readonly cpus: number;
@@ -34,6 +51,7 @@ export interface CpuHost {
   externalInterrupt(apic: LocalApic): number;
   hasExternalInterrupt(apic: LocalApic): boolean;
   random(): number;
+  readonly observer?: CpuObserver | undefined;
 }
 
 /** Why {@link Cpu.run} came back. */
@@ -488,7 +506,22 @@ export class Cpu implements CpuContext, MmuClient {
     return true;
   }
 
+  /** An exception goes into the guest: also the one that another's delivery has become. */
+  exceptionRaised(vector: number, errorCode: number): void {
+    const { memory } = this;
+    const isPageFault = vector === Vector.PF;
+    this.host.observer?.exception(
+      vector,
+      errorCode,
+      isPageFault ? memory.get(State.cr2) : 0,
+      isPageFault ? memory.get(State.cr2 + 4) : 0,
+      memory.get(State.rip),
+      memory.get(State.rip + 4),
+    );
+  }
+
   private interrupt(vector: number): void {
+    this.host.observer?.interrupt(vector, this.memory.get(State.rip), this.memory.get(State.rip + 4));
     this.delivering(() => {
       try {
         deliver(this, vector, -1, 'external');
@@ -592,7 +625,9 @@ export class Cpu implements CpuContext, MmuClient {
   readDevice(gpa: number, bytes: number, host: number): void {
     const { memory } = this;
     if (this.isApic(gpa)) {
-      memory.set(host, this.apic.read(gpa & 0xfff, 4));
+      const value = this.apic.read(gpa & 0xfff, 4);
+      this.host.observer?.lapic(gpa & 0xfff, false, value);
+      memory.set(host, value);
       memory.set(host + 4, 0);
       return;
     }
@@ -609,7 +644,9 @@ export class Cpu implements CpuContext, MmuClient {
   writeDevice(gpa: number, bytes: number, host: number): void {
     const { memory } = this;
     if (this.isApic(gpa)) {
-      this.apic.write(gpa & 0xfff, 4, memory.data.getUint32(host, true));
+      const value = memory.data.getUint32(host, true);
+      this.host.observer?.lapic(gpa & 0xfff, true, value);
+      this.apic.write(gpa & 0xfff, 4, value);
       return;
     }
     if (this.replayAt < this.replayCount) {

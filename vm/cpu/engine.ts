@@ -4,8 +4,10 @@
  */
 import { once } from 'node:events';
 import { SHARE_ENV, Worker } from 'node:worker_threads';
+import type { Bus } from '../../devices/bus.ts';
 import { ConfigError, HostError, Type2Error } from '../../devices/errors.ts';
 import type { GuestMemory } from '../../devices/memory.ts';
+import { HostClock } from '../clock.ts';
 import { Control, Request } from '../control.ts';
 import type {
   Engine,
@@ -17,7 +19,7 @@ import type {
 } from '../engine.ts';
 import type { MachineParts } from '../parts.ts';
 import type { EntryState, VcpuState } from '../vcpu-state.ts';
-import { chipsBuffer } from './chips.ts';
+import { Chips, chipsBuffer } from './chips.ts';
 import { CPU_VCPUS_MAXIMUM, SAVED_STATE_SIZE, SAVED_STATES, State } from './layout.ts';
 import { CPU_MEMORY_MAXIMUM, CpuMemory, createCpuMemory, guestMemoryOver } from './memory.ts';
 import { resetState } from './system/reset.ts';
@@ -57,6 +59,8 @@ export class CpuEngine implements Engine {
   private readonly cpuMemory: CpuMemory;
   private readonly data: CpuThreadData;
   private readonly wake: Int32Array;
+  /** The chips as seen from here: to be looked at, while the CPU's thread runs them. */
+  private readonly chips: Chips;
   private exited: Promise<void> = Promise.resolve();
   private running = false;
   private closing: Promise<void> | undefined;
@@ -93,10 +97,20 @@ export class CpuEngine implements Engine {
     const wake = new SharedArrayBuffer(4);
     this.wake = new Int32Array(wake);
     this.data = { parts, engine: name, memory, chips: chipsBuffer(parts.cpus), wake };
+    this.chips = new Chips(parts.cpus, this.data.chips, {
+      clock: new HostClock(this.control),
+      alarm: { deadlineMoved: () => {} },
+      readTsc: () => 0,
+      signals: () => ({ interruptPending: () => {}, nmi: () => {}, init: () => {}, startup: () => {} }),
+    });
     for (let index = 0; index < parts.cpus; index++) {
       resetState(this.cpuMemory, index === 0);
       this.putAside(index);
     }
+  }
+
+  mapDevices(pio: Bus, mmio: Bus): void {
+    this.chips.map(pio, mmio);
   }
 
   setEntry(entry: EntryState): void {

@@ -37,7 +37,7 @@ export class CpuGroup implements Vcpu {
   /** Instructions that are left of the selected vCPU's turn. */
   private turn = SLICE;
   /** Virtqueues that a driver has notified. */
-  private readonly notified: (() => boolean)[] = [];
+  private readonly notified: { readonly device: number; readonly queue: number }[] = [];
   private nextDeadline = 0;
   private isSettled = false;
 
@@ -48,7 +48,7 @@ export class CpuGroup implements Vcpu {
 
   /** A queue has work; done before guest code runs again. */
   queueNotified(device: number, queue: number): void {
-    this.notified.push(() => this.parts.platform.virtio[device]!.transport.process(queue));
+    this.notified.push({ device, queue });
   }
 
   /** A deadline has moved. */
@@ -138,7 +138,7 @@ export class CpuGroup implements Vcpu {
 
   private workOffQueues(): void {
     const tasks = this.notified.splice(0);
-    for (const task of tasks) if (task()) this.notified.push(task);
+    for (const task of tasks) if (this.parts.platform.work(task.device, task.queue)) this.notified.push(task);
   }
 
   private expire(): void {

@@ -88,6 +88,9 @@ export class KvmEngine implements Engine {
     }
   }
 
+  /** KVM has them in the kernel. */
+  mapDevices(): void {}
+
   setEntry(entry: EntryState): void {
     const { state } = this.vcpus[0]!;
     state.setSystem(entry.system);

@@ -8,6 +8,7 @@ import type { HostAddress } from '../../devices/memory.ts';
 import { Control } from '../control.ts';
 import { buildPlatform } from '../platform.ts';
 import { threadCounters } from '../statistics.ts';
+import { Tracer } from '../trace/tracer.ts';
 import { runVcpu } from '../vcpu-loop.ts';
 import { KickReceiver } from './kick.ts';
 import { kvmPlatformHost } from './platform-host.ts';
@@ -26,10 +27,10 @@ function runThread(data: VcpuThreadData, port: MessagePort): void {
   const control = new Control(data.parts.control);
   control.onOutcome = () => post({ type: 'outcome' });
   const counters = threadCounters(data.parts.statistics, data.index);
-  const platform = buildPlatform(
-    data.parts,
-    kvmPlatformHost(data, memoryOver(data.ram), control, counters, port),
-  );
+  const { trace } = data.parts;
+  const tracer = trace && new Tracer(trace, data.index, () => data.index);
+  const host = kvmPlatformHost(data, memoryOver(data.ram), control, counters, port);
+  const platform = buildPlatform(data.parts, { ...host, observer: tracer });
   const kicks = new KickReceiver(data.vcpuFd);
   const vcpu = new KvmVcpu(data.index, data.vcpuFd, data.run as HostAddress, data.runSize, () =>
     kicks.take(),
@@ -38,7 +39,8 @@ function runThread(data: VcpuThreadData, port: MessagePort): void {
   control.setThread(data.index, kicks.threadId);
   post({ type: 'ready' });
   const { pio, mmio } = platform;
-  const failure = runVcpu({ vcpu, pio, mmio, control, counts: counters.exits });
+  tracer?.attach(pio, mmio);
+  const failure = runVcpu({ vcpu, pio, mmio, control, counts: counters.exits, observer: tracer });
   control.setThread(data.index, 0);
   if (failure !== undefined) post({ type: 'failed', message: `vCPU ${data.index}: ${failure}` });
   freeNativeBuffers();

@@ -18,6 +18,8 @@ export interface CpuContext {
   leaveNow(): never;
   /** IF or what masks interrupts may have changed. */
   interruptsChanged(): void;
+  /** An exception is about to be delivered. */
+  exceptionRaised(vector: number, errorCode: number): void;
   /** Ends the instruction with a port access for the VMM. The operand is in RAX, or goes there. */
   portAccess(port: number, bytes: 1 | 2 | 4, isWrite: boolean): void;
   /** Port access of a string instruction: data at a host address in the CPU's memory. */
