@@ -63,6 +63,18 @@ export interface TraceConfig {
   lossy?: boolean | undefined;
 }
 
+/** Where gdb can connect. */
+export interface GdbConfig {
+  /** Address to listen on; `127.0.0.1` if absent. Whoever can reach it rules the guest. */
+  host?: string | undefined;
+  /** TCP port, 1 to 65535. */
+  port: number;
+  /** Whether the guest stands before its first instruction until gdb lets it go; false if absent. */
+  wait?: boolean | undefined;
+  /** What gdb is told the machine is; by default what the vCPU runs when gdb connects. */
+  arch?: 'i386' | 'x86-64' | undefined;
+}
+
 /** What a machine is to be. Everything has a default: `{}` is the bundled Linux. */
 export interface VmConfig {
   /** `auto`, the default, takes the best that works. */
@@ -97,6 +109,8 @@ export interface VmConfig {
   debugExit?: boolean | undefined;
   /** What a guest's reset does: starts it anew (the default), or ends the run. */
   onReset?: 'restart' | 'end' | undefined;
+  /** Where gdb can connect; nowhere if absent. */
+  gdb?: GdbConfig | undefined;
   /** What to trace; nothing if absent. */
   trace?: TraceConfig | undefined;
   /** For the command line: seconds until the run is ended. */
@@ -141,6 +155,8 @@ export interface ResolvedConfig {
   debugExit: boolean;
   /** As in {@link VmConfig}. */
   onReset: 'restart' | 'end';
+  /** As in {@link VmConfig}. */
+  gdb?: GdbConfig | undefined;
   /** As in {@link VmConfig}. */
   trace?: TraceConfig | undefined;
   /** As in {@link VmConfig}. */
@@ -226,6 +242,13 @@ const count = (name: string, least: number, most: number) =>
 const seconds = (name: string) =>
   v.pipe(v.number(`${name}: expected seconds`), v.minValue(0, `${name}: expected 0 seconds or more`));
 
+const gdb = v.strictObject({
+  host: v.optional(v.string('gdb.host: expected an address')),
+  port: count('gdb.port', 1, 65535),
+  wait: v.optional(v.boolean('gdb.wait: true or false')),
+  arch: v.optional(v.picklist(['i386', 'x86-64'], 'gdb.arch: expected i386 or x86-64')),
+});
+
 const trace = v.strictObject({
   reasons: v.optional(
     v.array(
@@ -269,6 +292,7 @@ const configSchema: v.GenericSchema<VmConfig, ResolvedConfig> = v.strictObject({
   ),
   debugExit: v.optional(v.boolean('debugExit: true or false'), false),
   onReset: v.optional(v.picklist(['restart', 'end'], "onReset: expected 'restart' or 'end'"), 'restart'),
+  gdb: v.optional(gdb),
   trace: v.optional(trace),
   timeout: v.optional(
     v.pipe(

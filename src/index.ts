@@ -16,6 +16,7 @@ export { describeEvent } from '../vm/trace/text.ts';
 export {
   type ConsoleConfig,
   type DiskConfig,
+  type GdbConfig,
   type NetConfig,
   parseConfig,
   type ResolvedConfig,

@@ -139,9 +139,19 @@ export class Vm extends EventEmitter<VmEventMap> implements AsyncDisposable {
     return this.machine.ended;
   }
 
-  /** Lets the guest run. @throws HostError when a thread of the machine can't start */
-  start(): Promise<void> {
-    return this.machine.start();
+  /**
+   * Lets the guest run, or with {@link GdbConfig.wait} stand until gdb lets it go.
+   * @throws HostError when a thread of the machine can't start, or gdb's port can't be listened on
+   */
+  async start(): Promise<void> {
+    const { gdb } = this.config;
+    if (gdb !== undefined) {
+      // What gdb needs is loaded when it is asked for.
+      const { GdbServer } = await import('./gdb/server.ts');
+      const server = await GdbServer.listen(this.machine, { ...gdb, host: gdb.host ?? '127.0.0.1' });
+      void this.ended.then((outcome) => server.close(outcome.kind === 'error' ? 1 : (outcome.value ?? 0)));
+    }
+    return this.machine.start(gdb?.wait === true);
   }
 
   /** Stops the guest between two instructions; resolved when it stands. @throws Type2Error when it isn't running */

@@ -8,8 +8,9 @@
  */
 import type { Bus } from '../devices/bus.ts';
 import type { GuestMemory } from '../devices/memory.ts';
+import type { DebugEvent, DebugKind, DebugSettings } from './debug/settings.ts';
 import type { MachineParts } from './parts.ts';
-import type { EntryState, VcpuState } from './vcpu-state.ts';
+import type { EntryState, VcpuChange, VcpuState } from './vcpu-state.ts';
 
 /** The drivers there are, best first. */
 export const ENGINE_NAMES = ['kvm', 'jit', 'interp'] as const;
@@ -65,6 +66,8 @@ export interface Vcpu {
   run(): ExitReason;
   /** Finishes what the last exit left half done (the read of a port, say), so that the state can be saved. */
   settle(): void;
+  /** After a `debug` exit: why. */
+  readonly debugEvent: Readonly<DebugEvent>;
   /** Whether the vCPU has halted and no interrupt can wake it. */
   haltedForGood(): boolean;
   /** After `internalError`: what happened, for the user. */
@@ -83,6 +86,8 @@ export interface EngineCapabilities {
   readonly tap: boolean;
   /** Whether the interval timer is a device of the platform, and port 0x61 with it; else the driver has both. */
   readonly platformTimer: boolean;
+  /** Most hardware breakpoints and watchpoints of a debugger. */
+  readonly hardwareBreakpoints: number;
 }
 
 /** Whether a driver works on this host, and if not why. */
@@ -113,6 +118,8 @@ export interface EngineEvents {
   consoleOutput(): void;
   /** The control block has an outcome. */
   ended(): void;
+  /** A vCPU has stopped for the debugger, and all others are asked to pause. */
+  debugStop(): void;
   /** The guest has marked a moment of its boot. @param time - {@link monotonicNow} of that moment */
   bootMark(mark: number, time: number): void;
   /** A thread can't go on; the outcome is `error`. */
@@ -140,6 +147,20 @@ export interface Engine {
   saveVcpus(): VcpuState[];
   /** Only while paused or not started. */
   restoreVcpus(states: readonly VcpuState[]): void;
+  /** Sets some of one vCPU's registers. Only while paused or not started. */
+  changeVcpu(index: number, change: VcpuChange): void;
+  /**
+   * What vCPUs stop at from the next {@link Engine.resume} on. Only while paused or not started.
+   * @throws Type2Error with code `BREAKPOINT` when something can't be set, naming it; nothing is set then
+   */
+  setDebug(settings: DebugSettings): void;
+  /**
+   * The last stop was not the debugger's but the guest's own INT3 or trap: the guest gets the exception when it
+   * goes on. Only where the two can't be told apart in time.
+   */
+  deliverTrap(vcpu: number, kind: DebugKind): void;
+  /** A debugger has written guest RAM. Only while paused or not started. */
+  memoryWritten(): void;
   /** Makes the devices look around: there is console input, room for console output, or a pressed power button. */
   wakeDevices(): void;
   /** Asks all vCPUs whether they have halted for good, and notes it in the control block. */

@@ -8,18 +8,20 @@
  */
 import { EventEmitter } from 'node:events';
 import { Type2Error } from '../devices/errors.ts';
+import type { GuestMemory } from '../devices/memory.ts';
 import type { SavedState } from '../devices/state.ts';
 import { type GuestSource, loadGuest } from './boot/load.ts';
 import { monotonicNow } from './clock.ts';
 import { consoleBuffers, HostConsole } from './console.ts';
-import { Control } from './control.ts';
-import type { Engine, EngineDriver, EngineEvents } from './engine.ts';
+import { Control, Request } from './control.ts';
+import type { DebugEvent, DebugKind, DebugSettings } from './debug/settings.ts';
+import type { Engine, EngineCapabilities, EngineDriver, EngineEvents } from './engine.ts';
 import type { Outcome } from './outcome.ts';
 import type { DiskPart, MachineParts, NetPart } from './parts.ts';
 import { buildPlatform, DEVICE_STATE_BYTES, type Platform } from './platform.ts';
 import { gatherStatistics, type Statistics, statisticsBuffer } from './statistics.ts';
 import { MachineTrace, type TraceOptions } from './trace/machine-trace.ts';
-import type { VcpuState } from './vcpu-state.ts';
+import type { VcpuChange, VcpuState } from './vcpu-state.ts';
 
 /** How often the machine looks whether all vCPUs have halted for good, in ms. */
 const HALT_CHECK_MS = 500;
@@ -47,6 +49,8 @@ export interface MachineEventMap {
   'boot-mark': [mark: number, milliseconds: number];
   /** The guest asked for a reset and is being started anew. */
   reset: [];
+  /** A vCPU has stopped for the debugger, or a reset under {@link Machine.haltsOnReset}; the machine is paused. */
+  'debug-stop': [];
 }
 
 /** What {@link Machine.save} gives. */
@@ -117,10 +121,15 @@ export class Machine extends EventEmitter<MachineEventMap> {
     return this.engine.name;
   }
 
-  /** Lets the guest run. @throws HostError when a thread can't start */
-  async start(): Promise<void> {
+  /**
+   * Lets the guest run.
+   * @param paused - whether it shall stand before its first instruction, until {@link Machine.resume}
+   * @throws HostError when a thread can't start
+   */
+  async start(paused = false): Promise<void> {
     this.expect('start', 'created');
-    this.phase = 'running';
+    this.phase = paused ? 'paused' : 'running';
+    if (paused) this.standStill();
     this.startedAt = monotonicNow();
     this.trace?.begin(this.startedAt);
     this.watchForHalt();
@@ -137,10 +146,97 @@ export class Machine extends EventEmitter<MachineEventMap> {
 
   /** Lets a paused guest go on. */
   resume(): void {
+    // The run may have been ended while a debugger had it stand.
+    if (this.hasEnded) return;
     this.expect('resume', 'paused');
     this.control.clockBase += monotonicNow() - this.pausedAt;
     this.phase = 'running';
     this.engine.resume();
+  }
+
+  // For debuggers, while the machine is paused or not started
+
+  /** Whether a reset pauses the machine before the guest's first instruction, with a `debug-stop`. */
+  haltsOnReset = false;
+
+  /** Whether the run is over, or about to be: nothing of the machine can be looked at any more. */
+  get hasEnded(): boolean {
+    return this.ending || this.phase === 'ended';
+  }
+
+  get isRunning(): boolean {
+    return this.phase === 'running';
+  }
+
+  get cpus(): number {
+    return this.parts.cpus;
+  }
+
+  get memory(): GuestMemory {
+    return this.engine.memory;
+  }
+
+  get capabilities(): EngineCapabilities {
+    return this.engine.capabilities;
+  }
+
+  /** The devices, on buses of the main thread's. */
+  get devices(): Platform {
+    return this.platform;
+  }
+
+  vcpuStates(): VcpuState[] {
+    this.expectStanding('look at');
+    return this.engine.saveVcpus();
+  }
+
+  /** Sets some of a vCPU's registers. @throws HostError when the host refuses them */
+  changeVcpu(index: number, change: VcpuChange): void {
+    this.expectStanding('change');
+    this.engine.changeVcpu(index, change);
+  }
+
+  /** What vCPUs stop at. @throws Type2Error with code `BREAKPOINT` when something can't be set */
+  setDebug(settings: DebugSettings): void {
+    this.expectStanding('set breakpoints in');
+    this.engine.setDebug(settings);
+  }
+
+  /** See {@link Engine.deliverTrap}. */
+  deliverTrap(vcpu: number, kind: DebugKind): void {
+    this.engine.deliverTrap(vcpu, kind);
+  }
+
+  /** A debugger has written guest RAM. */
+  memoryWritten(): void {
+    this.engine.memoryWritten();
+  }
+
+  /** Why vCPUs have stopped since the last time. */
+  takeDebugStops(): DebugEvent[] {
+    const stops: DebugEvent[] = [];
+    for (let vcpu = 0; vcpu < this.parts.cpus; vcpu++) {
+      const stop = this.control.takeDebugStop(vcpu);
+      if (stop !== undefined) stops.push(stop);
+    }
+    return stops;
+  }
+
+  private async stoppedForDebugger(): Promise<void> {
+    if (this.phase !== 'running' || this.ending) return;
+    await this.pause();
+    this.emit('debug-stop');
+  }
+
+  /** Has the threads that are about to start stand until {@link Machine.resume}. */
+  private standStill(): void {
+    this.control.request = Request.pause;
+    this.pausedAt = monotonicNow();
+  }
+
+  private expectStanding(what: string): void {
+    if (this.phase === 'created') return;
+    this.expect(what, 'paused');
   }
 
   /** Presses the power button: a guest that listens shuts itself down. */
@@ -192,6 +288,7 @@ export class Machine extends EventEmitter<MachineEventMap> {
     const events: EngineEvents = {
       consoleOutput: () => this.console.outputReady(),
       ended: () => this.runEnded(),
+      debugStop: () => void this.stoppedForDebugger(),
       bootMark: (mark, time) => this.emit('boot-mark', mark, (time - this.startedAt) / 1e6),
       failed: (error) => {
         this.failure ??= error;
@@ -282,7 +379,10 @@ export class Machine extends EventEmitter<MachineEventMap> {
       this.platform = this.powerOn();
       this.ending = false;
       this.lastExits = [];
+      this.phase = this.haltsOnReset ? 'paused' : 'running';
+      if (this.haltsOnReset) this.standStill();
       await this.engine.start();
+      if (this.haltsOnReset) this.emit('debug-stop');
       if (this.stopping !== undefined) this.control.end(this.stopping);
     } catch (error) {
       this.failure ??= error as Error;

@@ -41,7 +41,7 @@ export function runVcpu(loop: VcpuLoop): string | undefined {
     if (control.request !== Request.run) {
       vcpu.settle();
       if (control.request === Request.stop) return undefined;
-      control.park();
+      control.park(index);
       continue;
     }
     const reason = vcpu.run();
@@ -67,12 +67,15 @@ export function runVcpu(loop: VcpuLoop): string | undefined {
       case ExitReason.shutdown:
         control.end(control.hasPanicked ? 'panic' : 'triple-fault');
         break;
+      case ExitReason.debug:
+        control.stopForDebugger(vcpu.debugEvent);
+        break;
       case ExitReason.internalError:
         control.end('error');
         failure = vcpu.describeFailure();
         break;
       default:
-        // Hypercalls that nobody implements return −ENOSYS by the driver; debug exits have no listener yet.
+        // Hypercalls that nobody implements return −ENOSYS by the driver.
         break;
     }
     if (observer !== undefined) observer.served(vcpu, reason);

@@ -22,6 +22,7 @@ export interface Flags {
   readonly console?: string;
   readonly debugExit?: boolean;
   readonly reboot?: boolean;
+  readonly gdb?: string;
   readonly timeout?: string;
   readonly stats?: boolean;
   readonly quiet?: boolean;
@@ -46,6 +47,7 @@ export function flagsToConfig(flags: Flags): Record<string, unknown> {
     loadAddress: numberFlag('--load-address', flags.loadAddress),
     cpus: numberFlag('--cpus', flags.cpus),
     timeout: numberFlag('--timeout', flags.timeout),
+    gdb: flags.gdb === undefined ? undefined : parseGdb(flags.gdb),
     disks: flags.disk?.map(parseDisk),
     nets,
     console: flags.console === undefined ? undefined : parseConsole(flags.console),
@@ -100,6 +102,19 @@ function parseNet(text: string): Record<string, unknown> {
     throw new ConfigError(`--net: '${text}' names no tap`, { hint: 'Write --net tap=tap0, or --net none.' });
   }
   return options;
+}
+
+function parseGdb(text: string): Record<string, unknown> {
+  const [address = '', ...parts] = text.split(',');
+  const { arch, wait } = parseOptions('--gdb', parts, ['wait'], ['arch']);
+  const colon = address.lastIndexOf(':');
+  const host = colon > 0 ? address.slice(0, colon).replace(/^\[(.*)\]$/, '$1') : undefined;
+  return {
+    ...(host === undefined ? {} : { host }),
+    port: numberFlag('--gdb', address.slice(colon + 1)),
+    ...(wait === undefined ? {} : { wait }),
+    ...(arch === undefined ? {} : { arch }),
+  };
 }
 
 function parseConsole(text: string): unknown {

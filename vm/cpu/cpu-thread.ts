@@ -33,6 +33,7 @@ function runThread(data: CpuThreadData, port: MessagePort): void {
   const post = (message: CpuThreadMessage): void => port.postMessage(message);
   const control = new Control(parts.control);
   control.onOutcome = () => post({ type: 'outcome' });
+  control.onDebugStop = () => post({ type: 'debug-stop' });
   const clock = new HostClock(control);
   const memory = new CpuMemory(data.memory, parts.memory);
   const guestMemory = guestMemoryOver(data.memory, parts.memory);
@@ -108,10 +109,12 @@ function runThread(data: CpuThreadData, port: MessagePort): void {
       return random[--randomLeft]! | 0;
     },
     observer: tracer,
+    debug: data.debug,
   });
   guestMemory.onDeviceWrite = (gpa, length) => {
     cpu!.codeWritten(gpa, length);
   };
+  cpu.reloadDebug();
   cpu.load();
   group = new CpuGroup({
     cpu,

@@ -12,6 +12,7 @@ import { FAULT, GuestFault, INSTRUCTION_EXIT, InstructionExit, raise, SHUTDOWN, 
 import type { Form } from './forms.ts';
 import './isa/index.ts';
 import type { CpuCode } from './code.ts';
+import { CpuDebug } from './debug.ts';
 import { CROSS_PAGE, ModeBit, Op, SAVED_STATE_SIZE, SAVED_STATES, Seg, State, TLB } from './layout.ts';
 import { type HostFunction, STACK_ACCESS } from './lower/base.ts';
 import type { CpuMemory } from './memory.ts';
@@ -52,10 +53,12 @@ export interface CpuHost {
   hasExternalInterrupt(apic: LocalApic): boolean;
   random(): number;
   readonly observer?: CpuObserver | undefined;
+  /** A debugger's settings: see debug.ts. */
+  readonly debug?: SharedArrayBuffer;
 }
 
 /** Why {@link Cpu.run} came back. */
-export const CpuExit = { slice: 0, io: 1, mmio: 2, halted: 3, shutdown: 4 } as const;
+export const CpuExit = { slice: 0, io: 1, mmio: 2, halted: 3, shutdown: 4, debug: 5 } as const;
 export type CpuExit = (typeof CpuExit)[keyof typeof CpuExit];
 
 const LAPIC_MASK = 0xfffff000;
@@ -66,6 +69,7 @@ export class Cpu implements CpuContext, MmuClient {
   readonly memory: CpuMemory;
   readonly mmu: Mmu;
   readonly code: CodeCache;
+  readonly debug: CpuDebug;
   /** Instructions executed so far. */
   executed = 0;
   /** The access that {@link CpuExit.io} and mmio are about. Data lies in the CPU's memory at {@link ACCESS_DATA}. */
@@ -92,6 +96,7 @@ export class Cpu implements CpuContext, MmuClient {
     this.messages = apics.map(() => ({ init: false, startup: -1 }));
     this.program = program;
     this.mmu = new Mmu(memory, this);
+    this.debug = new CpuDebug(memory, host.debug);
     this.code = new CodeCache(
       memory,
       () => this.mmu,
@@ -134,6 +139,14 @@ export class Cpu implements CpuContext, MmuClient {
     this.memory.u8.copyWithin(State.gpr, from, from + State.end - State.gpr);
     this.mmu.flushAll();
     this.updateMode();
+  }
+
+  /** Takes over what a debugger has set. While no guest code runs; {@link load} follows. */
+  reloadDebug(): void {
+    const changed = this.debug.reload(this.mmu);
+    if (changed === undefined) return;
+    if (changed.memoryWritten) this.program.clear();
+    this.mmu.flushAll();
   }
 
   /** An INIT message for a vCPU. */
@@ -313,9 +326,14 @@ export class Cpu implements CpuContext, MmuClient {
     while (left > 0) {
       if (this.takeInterrupt()) continue;
       if (memory.get(State.halted) !== 0 || memory.get(State.waitsForStartup) !== 0) return CpuExit.halted;
+      if (this.debug.atBreakpoint()) return CpuExit.debug;
       const before = this.executed;
       this.pendingExit = CpuExit.slice;
-      const single = memory.get(State.interruptShadow) !== 0 || this.replayCount > 0 || this.trapFlag();
+      const single =
+        memory.get(State.interruptShadow) !== 0 ||
+        this.replayCount > 0 ||
+        this.trapFlag() ||
+        this.debug.onBreakpointPage();
       if (single) this.step();
       else this.slice(left);
       left -= this.executed - before + 1;
@@ -324,12 +342,33 @@ export class Cpu implements CpuContext, MmuClient {
         this.isShutDown = false;
         return CpuExit.shutdown;
       }
+      if (this.debug.watchHit >= 0) return CpuExit.debug;
       if (this.code.isFull || this.yields) {
         this.yields = false;
         return CpuExit.slice;
       }
     }
     return CpuExit.slice;
+  }
+
+  /**
+   * One instruction for a debugger. Interrupts wait, unless the CPU waits for one: then taking it is the step.
+   * @returns slice when it is done; halted while there is nothing to wake the CPU
+   */
+  debugStep(): CpuExit {
+    const { memory } = this;
+    if (this.code.isFull) this.program.clear();
+    this.pendingExit = CpuExit.slice;
+    if (memory.get(State.halted) !== 0 || memory.get(State.waitsForStartup) !== 0)
+      return this.takeInterrupt() ? CpuExit.slice : CpuExit.halted;
+    this.step();
+    if (!this.isShutDown) return this.pendingExit;
+    this.isShutDown = false;
+    return CpuExit.shutdown;
+  }
+
+  get stopsEarly(): boolean {
+    return this.debug.step >= 0 || this.debug.watchHit >= 0 || this.trapFlag();
   }
 
   private isShutDown = false;
@@ -826,7 +865,7 @@ export class Cpu implements CpuContext, MmuClient {
       },
       lookup: () => {
         this.record = 0;
-        if (code.isFull) this.leaveFull();
+        if (code.isFull || this.debug.onBreakpointPage()) this.leaveFull();
         return code.lookup();
       },
       decode: (head) => {

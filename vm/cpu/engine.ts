@@ -9,6 +9,7 @@ import { ConfigError, HostError, Type2Error } from '../../devices/errors.ts';
 import type { GuestMemory } from '../../devices/memory.ts';
 import { HostClock } from '../clock.ts';
 import { Control, Request } from '../control.ts';
+import type { DebugSettings } from '../debug/settings.ts';
 import type {
   Engine,
   EngineCapabilities,
@@ -18,10 +19,12 @@ import type {
   EngineSupport,
 } from '../engine.ts';
 import type { MachineParts } from '../parts.ts';
-import type { EntryState, VcpuState } from '../vcpu-state.ts';
+import type { EntryState, VcpuChange, VcpuState } from '../vcpu-state.ts';
 import { Chips, chipsBuffer } from './chips.ts';
+import { BREAKPOINTS_MAXIMUM, debugBuffer, noteMemoryWritten, writeDebugSettings } from './debug.ts';
 import { CPU_VCPUS_MAXIMUM, SAVED_STATE_SIZE, SAVED_STATES, State } from './layout.ts';
 import { CPU_MEMORY_MAXIMUM, CpuMemory, createCpuMemory, guestMemoryOver } from './memory.ts';
+import { restoreExtended } from './system/extended-state.ts';
 import { resetState } from './system/reset.ts';
 import type { CpuThreadData, CpuThreadMessage } from './threads.ts';
 import { applyEntry, readVcpuState, writeVcpuState } from './vcpu-state.ts';
@@ -32,6 +35,7 @@ const CAPABILITIES: EngineCapabilities = {
   completeInstructionSet: true,
   tap: false,
   platformTimer: true,
+  hardwareBreakpoints: 32,
 };
 
 /** How long a thread may take to come to rest. */
@@ -96,7 +100,7 @@ export class CpuEngine implements Engine {
     this.memory = guestMemoryOver(memory, parts.memory);
     const wake = new SharedArrayBuffer(4);
     this.wake = new Int32Array(wake);
-    this.data = { parts, engine: name, memory, chips: chipsBuffer(parts.cpus), wake };
+    this.data = { parts, engine: name, memory, chips: chipsBuffer(parts.cpus), wake, debug: debugBuffer() };
     this.chips = new Chips(parts.cpus, this.data.chips, {
       clock: new HostClock(this.control),
       alarm: { deadlineMoved: () => {} },
@@ -159,6 +163,9 @@ export class CpuEngine implements Engine {
       case 'outcome':
         this.events.ended();
         break;
+      case 'debug-stop':
+        this.events.debugStop();
+        break;
       case 'boot-mark':
         this.events.bootMark(message.mark, message.time);
         break;
@@ -201,6 +208,25 @@ export class CpuEngine implements Engine {
       writeVcpuState(this.cpuMemory, state);
       this.putAside(index);
     });
+  }
+
+  changeVcpu(index: number, { registers = {}, system = {}, xsave }: VcpuChange): void {
+    this.takeUp(index);
+    applyEntry(this.cpuMemory, { registers, system });
+    if (xsave !== undefined) restoreExtended(this.cpuMemory, xsave);
+    this.putAside(index);
+  }
+
+  setDebug(settings: DebugSettings): void {
+    if (settings.software.length + settings.hardware.length > BREAKPOINTS_MAXIMUM)
+      throw new Type2Error('BREAKPOINT', `more than ${BREAKPOINTS_MAXIMUM} breakpoints`);
+    writeDebugSettings(this.data.debug, settings);
+  }
+
+  deliverTrap(): void {}
+
+  memoryWritten(): void {
+    noteMemoryWritten(this.data.debug);
   }
 
   wakeDevices(): void {

@@ -6,6 +6,7 @@
  */
 import type { Clock } from '../../devices/device.ts';
 import { type Control, Request } from '../control.ts';
+import { type DebugEvent, DebugKind, debugEvent } from '../debug/settings.ts';
 import { type Exit, ExitReason, type Vcpu } from '../engine.ts';
 import type { Platform } from '../platform.ts';
 import type { Chips } from './chips.ts';
@@ -33,6 +34,7 @@ export class CpuGroup implements Vcpu {
   readonly index = 0;
   readonly exit: Exit = { address: 0, size: 1, count: 1, isWrite: false, dataOffset: ACCESS_DATA };
   readonly data: DataView;
+  readonly debugEvent: DebugEvent = debugEvent(0);
   private readonly parts: CpuGroupParts;
   /** Instructions that are left of the selected vCPU's turn. */
   private turn = SLICE;
@@ -40,6 +42,8 @@ export class CpuGroup implements Vcpu {
   private readonly notified: { readonly device: number; readonly queue: number }[] = [];
   private nextDeadline = 0;
   private isSettled = false;
+  /** A debugger's single step waits for a device's answer. */
+  private isStepping = false;
 
   constructor(parts: CpuGroupParts) {
     this.parts = parts;
@@ -62,10 +66,12 @@ export class CpuGroup implements Vcpu {
       // What was stored may be another state by now.
       this.isSettled = false;
       this.nextDeadline = 0;
+      cpu.reloadDebug();
       cpu.load();
     }
     const half = cpu.settle();
     if (half !== CpuExit.slice) return this.accessOf(half);
+    if (this.isStepping || cpu.debug.watchHit >= 0) return this.stopped();
     for (;;) {
       if (control.request !== Request.run) return ExitReason.interrupted;
       if (Atomics.load(wake, 0) !== 0) {
@@ -79,6 +85,14 @@ export class CpuGroup implements Vcpu {
         this.sleep();
         continue;
       }
+      if (cpu.debug.step >= 0) {
+        const reason = cpu.debugStep();
+        if (reason === CpuExit.halted) continue;
+        this.isStepping = true;
+        if (reason === CpuExit.slice) return this.stopped();
+        if (reason === CpuExit.shutdown) return ExitReason.shutdown;
+        return this.accessOf(reason);
+      }
       const before = cpu.executed;
       const reason = cpu.run(SLICE);
       this.turn -= cpu.executed - before;
@@ -89,10 +103,27 @@ export class CpuGroup implements Vcpu {
           continue;
         case CpuExit.shutdown:
           return ExitReason.shutdown;
+        case CpuExit.debug:
+          return this.stopped();
         default:
           return this.accessOf(reason);
       }
     }
+  }
+
+  /** A stop for the debugger: a watchpoint that was hit, a step that is done, else a breakpoint. */
+  private stopped(): ExitReason {
+    const { cpu } = this.parts;
+    const { debug } = cpu;
+    const { debugEvent: event } = this;
+    event.vcpu = cpu.index;
+    event.kind = debug.watchHit >= 0 ? DebugKind.hardware : this.isStepping ? DebugKind.step : debug.hit.kind;
+    event.detail = debug.watchHit >= 0 ? debug.watchHit : debug.hit.index;
+    event.addressLow = debug.linearLow();
+    event.addressHigh = debug.linearHigh();
+    debug.watchHit = -1;
+    this.isStepping = false;
+    return ExitReason.debug;
   }
 
   /** What the exit is about. */
@@ -108,6 +139,12 @@ export class CpuGroup implements Vcpu {
   /** Selects the next vCPU that has something to do. @returns whether there is one */
   private pick(): boolean {
     const { cpu, cpus } = this.parts;
+    const { step } = cpu.debug;
+    if (step >= 0) {
+      if (!cpu.canRun(step)) return false;
+      cpu.select(step);
+      return true;
+    }
     const first = this.turn > 0 ? cpu.index : cpu.index + 1;
     for (let i = 0; i < cpus; i++) {
       const index = (first + i) % cpus;

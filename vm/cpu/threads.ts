@@ -10,12 +10,16 @@ export interface CpuThreadData {
   readonly chips: SharedArrayBuffer;
   /** One word: written and notified to make the thread look around. */
   readonly wake: SharedArrayBuffer;
+  /** A debugger's settings: see debug.ts. */
+  readonly debug: SharedArrayBuffer;
 }
 
 export type CpuThreadMessage =
   | { readonly type: 'ready' }
   | { readonly type: 'output' }
   | { readonly type: 'outcome' }
+  /** A vCPU has stopped for the debugger. */
+  | { readonly type: 'debug-stop' }
   | { readonly type: 'boot-mark'; readonly mark: number; readonly time: number }
   | {
       readonly type: 'refused';

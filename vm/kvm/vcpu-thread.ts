@@ -26,6 +26,7 @@ function runThread(data: VcpuThreadData, port: MessagePort): void {
   const post = (message: ThreadMessage): void => port.postMessage(message);
   const control = new Control(data.parts.control);
   control.onOutcome = () => post({ type: 'outcome' });
+  control.onDebugStop = () => post({ type: 'debug-stop' });
   const counters = threadCounters(data.parts.statistics, data.index);
   const { trace } = data.parts;
   const tracer = trace && new Tracer(trace, data.index, () => data.index);

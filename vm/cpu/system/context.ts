@@ -26,6 +26,8 @@ export interface CpuContext {
   portString(port: number, bytes: 1 | 2 | 4, isWrite: boolean): void;
   /** Whether this instruction has got answers from devices. */
   readonly hasTouchedDevice: boolean;
+  /** Whether a repeated instruction is left after each element: with TF, and for a debugger. */
+  readonly stopsEarly: boolean;
   /** Guest time stamp counter, as a double. */
   tsc(): number;
   readMsr(index: number): { low: number; high: number } | undefined;

@@ -118,7 +118,13 @@ export function stringInstruction(cpu: CpuContext, argument: number, record: num
     locate(bytes, writes);
     let run = 1;
     // In bulk: upwards, within the pages that both sides are in.
-    if (repeat !== 0 && step > 0 && left > 1 && (kind === StringKind.movs || kind === StringKind.stos)) {
+    if (
+      repeat !== 0 &&
+      step > 0 &&
+      left > 1 &&
+      !cpu.stopsEarly &&
+      (kind === StringKind.movs || kind === StringKind.stos)
+    ) {
       run = Math.min(left, Math.floor((4096 - (targetLow & 0xfff)) / bytes), RUN_MAXIMUM / bytes);
       if (kind === StringKind.movs) run = Math.min(run, Math.floor((4096 - (sourceLow & 0xfff)) / bytes));
       if (addressSize === 16)
@@ -154,7 +160,12 @@ export function stringInstruction(cpu: CpuContext, argument: number, record: num
           : (width === 32 ? memory.get(State.ccRes) : memory.get(State.ccRes) & ((1 << width) - 1)) === 0;
       if (equal !== (repeat === 0xf3)) return;
     }
-    if (kind === StringKind.outs || cpu.hasTouchedDevice || (left > 0 && done >= RUN_MAXIMUM)) {
+    if (
+      kind === StringKind.outs ||
+      cpu.hasTouchedDevice ||
+      cpu.stopsEarly ||
+      (left > 0 && done >= RUN_MAXIMUM)
+    ) {
       // One element a time for devices: what has been answered is not asked again.
       if (left > 0) {
         goBack(cpu, record);
@@ -189,6 +200,8 @@ function bulk(
 ): boolean {
   const { memory, mmu } = cpu;
   const length = run * bytes;
+  if (mmu.isWatched(targetLow, targetHigh)) return false;
+  if (kind === StringKind.movs && mmu.isWatched(sourceLow, sourceHigh)) return false;
   if (kind === StringKind.movs) {
     const from = mmu.ramToRead(sourceLow, sourceHigh);
     if (from < 0) return false;
