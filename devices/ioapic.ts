@@ -75,6 +75,15 @@ export class Ioapic implements Device, BusDevice {
     return this.state.words[IOREGSEL]!;
   }
 
+  /** The redirection table, for people to look at. */
+  get redirections(): { readonly low: number; readonly high: number }[] {
+    const { words } = this.state;
+    return Array.from({ length: IOAPIC_INPUTS }, (_, i) => ({
+      low: words[LOW + i]! >>> 0,
+      high: words[HIGH + i]! >>> 0,
+    }));
+  }
+
   /** All inputs masked. What drives them goes on driving them. */
   reset(): void {
     const { words } = this.state;

@@ -77,7 +77,11 @@ export class Vm extends EventEmitter<VmEventMap> implements AsyncDisposable {
   readonly notice: string;
   /** What happens in the machine; undefined unless {@link VmConfig.trace} asks for it. */
   readonly trace: VmTrace | undefined;
-  private readonly machine: Machine;
+  /**
+   * The machine behind it, for the command line's debugger.
+   * @internal
+   */
+  readonly machine: Machine;
 
   private constructor(config: ResolvedConfig, machine: Machine, notice: string) {
     super();
@@ -152,6 +156,14 @@ export class Vm extends EventEmitter<VmEventMap> implements AsyncDisposable {
       void this.ended.then((outcome) => server.close(outcome.kind === 'error' ? 1 : (outcome.value ?? 0)));
     }
     return this.machine.start(gdb?.wait === true);
+  }
+
+  /**
+   * Starts the machine with the guest standing before its first instruction.
+   * @internal
+   */
+  startPaused(): Promise<void> {
+    return this.machine.start(true);
   }
 
   /** Stops the guest between two instructions; resolved when it stands. @throws Type2Error when it isn't running */

@@ -126,6 +126,14 @@ export interface EngineEvents {
   failed(error: Error): void;
 }
 
+/** The interrupt controllers as a debugger shows them. */
+export interface InterruptControllers {
+  /** For each vCPU, its local APIC's register page: 1024 bytes as the SDM lays it out (volume 3A, 10.4.1). */
+  readonly lapics: readonly Uint8Array[];
+  /** The IOAPIC's redirection table: bits 31:0 and 63:32 of each entry (82093AA, 3.2.4). */
+  readonly redirections: readonly { readonly low: number; readonly high: number }[];
+}
+
 /** A VM of one driver, as the main thread sees it. */
 export interface Engine {
   readonly name: EngineName;
@@ -159,6 +167,8 @@ export interface Engine {
    * goes on. Only where the two can't be told apart in time.
    */
   deliverTrap(vcpu: number, kind: DebugKind): void;
+  /** Only while paused or not started. */
+  interruptControllers(): InterruptControllers;
   /** A debugger has written guest RAM. Only while paused or not started. */
   memoryWritten(): void;
   /** Makes the devices look around: there is console input, room for console output, or a pressed power button. */

@@ -15,7 +15,13 @@ import { monotonicNow } from './clock.ts';
 import { consoleBuffers, HostConsole } from './console.ts';
 import { Control, Request } from './control.ts';
 import type { DebugEvent, DebugKind, DebugSettings } from './debug/settings.ts';
-import type { Engine, EngineCapabilities, EngineDriver, EngineEvents } from './engine.ts';
+import type {
+  Engine,
+  EngineCapabilities,
+  EngineDriver,
+  EngineEvents,
+  InterruptControllers,
+} from './engine.ts';
 import type { Outcome } from './outcome.ts';
 import type { DiskPart, MachineParts, NetPart } from './parts.ts';
 import { buildPlatform, DEVICE_STATE_BYTES, type Platform } from './platform.ts';
@@ -200,6 +206,11 @@ export class Machine extends EventEmitter<MachineEventMap> {
   setDebug(settings: DebugSettings): void {
     this.expectStanding('set breakpoints in');
     this.engine.setDebug(settings);
+  }
+
+  interruptControllers(): InterruptControllers {
+    this.expectStanding('look at');
+    return this.engine.interruptControllers();
   }
 
   /** See {@link Engine.deliverTrap}. */

@@ -5,6 +5,7 @@
 import './early.ts';
 import { Command, CommanderError } from 'commander';
 import { coolDown } from '../../vm/drivers.ts';
+import { debugCommand } from './debug.ts';
 import { doctorCommand } from './doctor.ts';
 import { reportError } from './errors.ts';
 import { ExitStatus } from './exit-status.ts';
@@ -19,6 +20,7 @@ const program = new Command('type2')
   .exitOverride()
   .addCommand(runCommand())
   .addCommand(traceCommand())
+  .addCommand(debugCommand())
   .addCommand(doctorCommand());
 for (const command of program.commands)
   command.exitOverride().showHelpAfterError(`(see \`type2 ${command.name()} --help\`)`);

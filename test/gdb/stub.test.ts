@@ -99,6 +99,18 @@ for (const engine of ENGINE_NAMES) {
       expect(await gdb.next()).toBe('W00');
     });
 
+    it('breaks in software, and shows the guest’s own bytes meanwhile', async () => {
+      const gdb = await start(engine, 'hello-real');
+      expect(await gdb.ask('Z0,7c02,1')).toBe('OK');
+      expect(await gdb.ask('vCont;c')).toBe('T05thread:1;swbreak:;');
+      expect(await gdb.register(I386.eip)).toBe(0x7c02n);
+      expect(await gdb.ask('m7c02,2')).toBe('8ed8');
+      expect(await gdb.ask('z0,7c02,1')).toBe('OK');
+      gdb.tell('vCont;c');
+      expect(await gdb.next()).toBe('W00');
+      expect(await guest!.gone).toContain('Hello from real mode');
+    });
+
     it('breaks in hardware', async () => {
       const gdb = await start(engine, 'hello-real');
       // The fourth instruction.
@@ -155,23 +167,11 @@ for (const engine of ENGINE_NAMES) {
   });
 }
 
-// A KVM without hardware behind it has no data breakpoints, and gives INT3 to the guest.
+// A KVM without hardware behind it has no data breakpoints.
 const complete = ['jit', 'interp', ...(support.usable ? ['kvm'] : [])];
 const skipped = complete.includes('kvm') ? '' : ' (kvm skipped: here it has no hardware behind it)';
 for (const engine of complete) {
-  describe(`breakpoints and watchpoints on ${engine}${skipped}`, () => {
-    it('breaks in software, and shows the guest’s own bytes meanwhile', async () => {
-      const gdb = await start(engine, 'hello-real');
-      expect(await gdb.ask('Z0,7c02,1')).toBe('OK');
-      expect(await gdb.ask('vCont;c')).toBe('T05thread:1;swbreak:;');
-      expect(await gdb.register(I386.eip)).toBe(0x7c02n);
-      expect(await gdb.ask('m7c02,2')).toBe('8ed8');
-      expect(await gdb.ask('z0,7c02,1')).toBe('OK');
-      gdb.tell('vCont;c');
-      expect(await gdb.next()).toBe('W00');
-      expect(await guest!.gone).toContain('Hello from real mode');
-    });
-
+  describe(`watchpoints on ${engine}${skipped}`, () => {
     it('stops after the access, for writes and for any', async () => {
       const gdb = await start(engine, 'hello-real');
       // mov byte [0x9000], 5; mov al, [0x9000]; nop; jmp $

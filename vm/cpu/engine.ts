@@ -17,6 +17,7 @@ import type {
   EngineEvents,
   EngineName,
   EngineSupport,
+  InterruptControllers,
 } from '../engine.ts';
 import type { MachineParts } from '../parts.ts';
 import type { EntryState, VcpuChange, VcpuState } from '../vcpu-state.ts';
@@ -221,6 +222,11 @@ export class CpuEngine implements Engine {
     if (settings.software.length + settings.hardware.length > BREAKPOINTS_MAXIMUM)
       throw new Type2Error('BREAKPOINT', `more than ${BREAKPOINTS_MAXIMUM} breakpoints`);
     writeDebugSettings(this.data.debug, settings);
+  }
+
+  interruptControllers(): InterruptControllers {
+    const { apics, ioapic } = this.chips;
+    return { lapics: apics.map((apic) => apic.exportPage()), redirections: ioapic.redirections };
   }
 
   deliverTrap(): void {}

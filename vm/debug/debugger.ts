@@ -126,9 +126,9 @@ export class Debugger extends EventEmitter<DebuggerEventMap> {
       const { vcpu, kind, detail } = event;
       const hardware = this.armed[detail];
       if (kind === DebugKind.step && this.stepping === vcpu) stops.push({ vcpu, reason: 'step' });
-      else if (kind === DebugKind.software && this.isOurs(event)) stops.push({ vcpu, reason: 'breakpoint' });
       else if (kind === DebugKind.hardware && hardware !== undefined)
         stops.push({ vcpu, reason: 'hardware', hardware });
+      else if (kind !== DebugKind.step && this.isOurs(event)) stops.push({ vcpu, reason: 'breakpoint' });
       else this.machine.deliverTrap(vcpu, kind as DebugKind);
     }
     return stops;

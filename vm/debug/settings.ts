@@ -32,7 +32,10 @@ export const DebugKind = {
   step: 1,
   /** It is at an instruction of {@link DebugSettings.software}, which it has not done. */
   software: 2,
-  /** Something of {@link DebugSettings.hardware}; {@link DebugEvent.detail} says which. */
+  /**
+   * Something of {@link DebugSettings.hardware}; {@link DebugEvent.detail} says which. Beyond its end: one of
+   * `software` that the engine has set in the same way.
+   */
   hardware: 3,
 } as const;
 export type DebugKind = (typeof DebugKind)[keyof typeof DebugKind];

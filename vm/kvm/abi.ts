@@ -198,6 +198,14 @@ export const kvm_irq_routing_entry = struct({
   rest: array('u32', 6),
 });
 export const kvm_irqchip = struct({ chip_id: 'u32', pad: 'u32', chip: { bytes: 512, align: 8 } });
+/** What `chip` holds for the IOAPIC; its redirection entries follow. */
+export const kvm_ioapic_state = struct({
+  base_address: 'u64',
+  ioregsel: 'u32',
+  id: 'u32',
+  irr: 'u32',
+  pad: 'u32',
+});
 export const kvm_pit_state2 = struct({
   channels: { bytes: 72, align: 8 },
   flags: 'u32',

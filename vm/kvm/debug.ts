@@ -1,6 +1,7 @@
 /**
- * Debugging guests on KVM: KVM_SET_GUEST_DEBUG for steps and debug registers, and INT3 in guest RAM for
- * software breakpoints (Documentation/virt/kvm/api.rst, 4.87).
+ * Debugging guests on KVM: KVM_SET_GUEST_DEBUG for steps and debug registers (Documentation/virt/kvm/api.rst,
+ * 4.87). Software breakpoints get the debug registers that nothing else needs, and INT3 in guest RAM when
+ * there are more: a KVM that is emulated itself may not see INT3, and a page need not be mapped yet for a register.
  *
  * The INT3 bytes are in RAM only while vCPUs run: whoever looks at memory while they stand sees the guest's own.
  */
@@ -72,7 +73,8 @@ export class KvmDebug {
         hint: 'Remove a hardware breakpoint or a watchpoint.',
       });
     }
-    this.places = settings.software.map((address) => this.locate(address));
+    const inRegisters = DEBUG_REGISTERS - settings.hardware.length;
+    this.places = settings.software.slice(inRegisters).map((address) => this.locate(address));
     this.settings = settings;
   }
 
@@ -113,22 +115,27 @@ export class KvmDebug {
 
   private setGuestDebug(vcpu: number, fd: number): void {
     const { software, hardware, step } = this.settings;
+    // Those of the debugger's come first: stops name them by their number.
+    const registers = [
+      ...hardware,
+      ...software.map((address) => ({ address, length: 1, access: 'execute' as const })),
+    ].slice(0, DEBUG_REGISTERS);
     let control = this.deliveries.get(vcpu) ?? 0;
-    if (software.length > 0) control |= KVM_GUESTDBG_USE_SW_BP;
-    if (hardware.length > 0) control |= KVM_GUESTDBG_USE_HW_BP;
+    if (this.places.length > 0) control |= KVM_GUESTDBG_USE_SW_BP;
+    if (registers.length > 0) control |= KVM_GUESTDBG_USE_HW_BP;
     if (step === vcpu) control |= KVM_GUESTDBG_SINGLESTEP | (this.flags & KVM_GUESTDBG_BLOCKIRQ);
     if (control !== 0) control |= KVM_GUESTDBG_ENABLE;
     const request = libc.nativeBuffer(kvm_guest_debug.size);
     const { data } = request;
     data.setUint32(kvm_guest_debug.offset.control, control, true);
-    const registers = kvm_guest_debug.offset.debugreg;
+    const at = kvm_guest_debug.offset.debugreg;
     let dr7 = DR7_ALWAYS;
-    hardware.forEach(({ address, length, access }, i) => {
-      data.setBigUint64(registers + 8 * i, BigInt.asUintN(64, address), true);
+    registers.forEach(({ address, length, access }, i) => {
+      data.setBigUint64(at + 8 * i, BigInt.asUintN(64, address), true);
       dr7 |= 2n << BigInt(2 * i);
       dr7 |= (ACCESS_BITS[access] | (LENGTH_BITS[length]! << 2n)) << BigInt(16 + 4 * i);
     });
-    data.setBigUint64(registers + 8 * 7, dr7, true);
+    data.setBigUint64(at + 8 * 7, dr7, true);
     try {
       ioctl(fd, 'KVM_SET_GUEST_DEBUG', request.address);
     } finally {

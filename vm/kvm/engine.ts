@@ -9,7 +9,7 @@ import type { GuestMemory, HostAddress } from '../../devices/memory.ts';
 import { QUEUE_NOTIFY } from '../../devices/virtio/mmio.ts';
 import { Control, Request } from '../control.ts';
 import type { DebugKind, DebugSettings } from '../debug/settings.ts';
-import type { Engine, EngineCapabilities, EngineEvents } from '../engine.ts';
+import type { Engine, EngineCapabilities, EngineEvents, InterruptControllers } from '../engine.ts';
 import { CPUS_MAXIMUM, MEMORY_MAXIMUM, virtioSlot } from '../layout.ts';
 import type { MachineParts } from '../parts.ts';
 import { queueCounts } from '../platform.ts';
@@ -165,6 +165,13 @@ export class KvmEngine implements Engine {
     this.debug.set(settings);
     for (let index = 0; index < this.vcpus.length; index++)
       this.control.hold(index, settings.step !== undefined && settings.step !== index);
+  }
+
+  interruptControllers(): InterruptControllers {
+    return {
+      lapics: this.vcpus.map(({ state }) => state.getLapic()),
+      redirections: this.vm.ioapicRedirections(),
+    };
   }
 
   deliverTrap(vcpu: number, kind: DebugKind): void {

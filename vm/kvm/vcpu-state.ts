@@ -223,7 +223,8 @@ export class KvmVcpuState {
     this.call('KVM_SET_XCRS');
   }
 
-  private getLapic(): Uint8Array {
+  /** The local APIC's register page. */
+  getLapic(): Uint8Array {
     this.call('KVM_GET_LAPIC');
     return this.buffer.u8.slice(0, abi.kvm_lapic_state.size);
   }
