@@ -122,6 +122,8 @@ export class PicPair implements Device {
 
   restore(saved: SavedState): void {
     this.state.restore(saved);
+    // Outputs follow from the rest, and states from elsewhere may lack them.
+    this.update();
     this.outputChanged(this.output);
   }
 

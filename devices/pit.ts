@@ -165,8 +165,8 @@ export class Pit implements TimedDevice, BusDevice {
     }
   }
 
-  /** Counter 0 has been programmed: what it had missed counts no more. */
-  private reschedule(): void {
+  /** Counter 0 has been programmed, or comes from elsewhere: what it had missed counts no more. */
+  reschedule(): void {
     const rise = this.channels[0].nextRise(this.tick());
     this.state.doubles[RISE] = rise;
     this.wakeAt(timeOf(rise));

@@ -255,6 +255,16 @@ export class Serial implements Device, BusDevice {
     }
   }
 
+  /** Whether the guest has received bytes that it hasn't read; when it has read them all, more is fetched by itself. */
+  get hasReceived(): boolean {
+    return this.state.words[RX_COUNT]! > 0;
+  }
+
+  /** Whether the guest has asked to be interrupted for input. */
+  get listens(): boolean {
+    return (this.state.words[IER]! & IER_RX_AVAILABLE) !== 0;
+  }
+
   /** The host side has input. The caller holds the lock. */
   inputReady(): void {
     this.fillReceiver();

@@ -107,6 +107,16 @@ export interface VmConfig {
   console?: ConsoleConfig | undefined;
   /** Whether the guest may end the run through port 0xf4. */
   debugExit?: boolean | undefined;
+  /**
+   * Whether two runs shall print the same and execute the same instructions: time runs by instructions, from a fixed
+   * date, and random numbers are the same each time. Not on kvm.
+   */
+  deterministic?: boolean | undefined;
+  /**
+   * Whether the guest sees a CPU as the one in TypeScript, so that it can be saved on KVM and go on there; else it
+   * sees all that the engine offers.
+   */
+  portable?: boolean | undefined;
   /** What a guest's reset does: starts it anew (the default), or ends the run. */
   onReset?: 'restart' | 'end' | undefined;
   /** Where gdb can connect; nowhere if absent. */
@@ -153,6 +163,10 @@ export interface ResolvedConfig {
   console: ConsoleConfig;
   /** As in {@link VmConfig}. */
   debugExit: boolean;
+  /** As in {@link VmConfig}. */
+  deterministic: boolean;
+  /** As in {@link VmConfig}. */
+  portable: boolean;
   /** As in {@link VmConfig}. */
   onReset: 'restart' | 'end';
   /** As in {@link VmConfig}. */
@@ -291,6 +305,8 @@ const configSchema: v.GenericSchema<VmConfig, ResolvedConfig> = v.strictObject({
     'stdio',
   ),
   debugExit: v.optional(v.boolean('debugExit: true or false'), false),
+  deterministic: v.optional(v.boolean('deterministic: true or false'), false),
+  portable: v.optional(v.boolean('portable: true or false'), false),
   onReset: v.optional(v.picklist(['restart', 'end'], "onReset: expected 'restart' or 'end'"), 'restart'),
   gdb: v.optional(gdb),
   trace: v.optional(trace),

@@ -8,6 +8,7 @@ export { BootError, type BootErrorCode } from '../vm/boot/errors.ts';
 export { BOOT_PROTOCOLS, type BootProtocol } from '../vm/boot/protocols.ts';
 export type { EngineChoice } from '../vm/drivers.ts';
 export { ENGINE_NAMES, type EngineName } from '../vm/engine.ts';
+export type { EngineState, MachineState, RamPart } from '../vm/machine-state.ts';
 export type { Outcome } from '../vm/outcome.ts';
 export type { Statistics } from '../vm/statistics.ts';
 export type { TraceKindName } from '../vm/trace/event.ts';
@@ -25,4 +26,11 @@ export {
   type VmConfig,
 } from './config.ts';
 export { type BundledGuest, bundledGuests } from './guests.ts';
-export { Vm, type VmConsole, type VmEventMap, type VmTrace } from './vm.ts';
+export {
+  type RestoreChanges,
+  Vm,
+  type VmConsole,
+  type VmEventMap,
+  type VmState,
+  type VmTrace,
+} from './vm.ts';

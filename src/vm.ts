@@ -13,6 +13,7 @@ import type { GuestSource } from '../vm/boot/load.ts';
 import { type ChosenDriver, chooseDriver } from '../vm/drivers.ts';
 import { VIRTIO_GSIS } from '../vm/layout.ts';
 import { Machine } from '../vm/machine.ts';
+import type { MachineState } from '../vm/machine-state.ts';
 import type { Outcome } from '../vm/outcome.ts';
 import type { Statistics } from '../vm/statistics.ts';
 import { TraceKind } from '../vm/trace/event.ts';
@@ -55,6 +56,23 @@ export interface VmTrace {
   readonly events: Readable;
   /** How many there were so far, and what became of others. */
   readonly totals: TraceTotals;
+}
+
+/** A saved machine: what {@link Vm.save} gives. */
+export interface VmState {
+  /** What it was made of. */
+  readonly config: ResolvedConfig;
+  /** Its RAM, vCPUs, devices and time. */
+  readonly machine: MachineState;
+}
+
+/** What may be different where a saved machine goes on. */
+export interface RestoreChanges extends Pick<VmConfig, 'engine' | 'disks' | 'nets' | 'console'> {
+  /**
+   * Takes a guest that was promised CPU features, or a rate of its time stamp counter, that the engine lacks. It goes
+   * wrong as soon as it uses them: for guests that never look.
+   */
+  readonly anyCpu?: boolean;
 }
 
 /**
@@ -126,11 +144,42 @@ export class Vm extends EventEmitter<VmEventMap> implements AsyncDisposable {
     if (devices > VIRTIO_GSIS.length) {
       throw new ConfigError(`${devices} virtio devices, but at most ${VIRTIO_GSIS.length} fit in a machine`);
     }
-    const { driver, notice }: ChosenDriver = await chooseDriver(config.engine);
-    const { rng, debugExit, memory, onReset } = config;
+    const { driver, notice }: ChosenDriver = await chooseDriver(config.engine, config.deterministic);
+    const { rng, debugExit, deterministic, portable, memory, onReset } = config;
     const trace = config.trace && traceOptions(config.trace);
-    const machine = new Machine({ driver, memory, cpus, disks, nets, rng, debugExit, guest, onReset, trace });
+    const machine = new Machine({
+      driver,
+      memory,
+      cpus,
+      disks,
+      nets,
+      rng,
+      debugExit,
+      deterministic,
+      portable,
+      guest,
+      onReset,
+      trace,
+    });
     return new Vm(config, machine, notice);
+  }
+
+  /**
+   * Makes a machine that goes on from a saved state when it is started. Its disks must hold what they held when the
+   * state was saved; after a reset, it reads the guest's files anew.
+   * @throws as {@link Vm.create}; Type2Error with code `STATE_MISMATCH` for a state that doesn't fit, as when the guest
+   * was promised CPU features that the engine lacks
+   */
+  static async restore(state: VmState, changes: RestoreChanges = {}): Promise<Vm> {
+    const { anyCpu = false, ...config } = changes;
+    const vm = await Vm.create({ ...state.config, ...config });
+    try {
+      vm.machine.restore(state.machine, anyCpu);
+    } catch (error) {
+      await vm.stop();
+      throw error;
+    }
+    return vm;
   }
 
   /** The serial console: `output` is what the guest prints, `input` what it reads. */
@@ -174,6 +223,15 @@ export class Vm extends EventEmitter<VmEventMap> implements AsyncDisposable {
   /** @throws Type2Error when the machine isn't paused */
   resume(): void {
     this.machine.resume();
+  }
+
+  /**
+   * All of a paused machine, as plain data: {@link Vm.restore} goes on from it, on this engine or another, and
+   * `v8.serialize` makes a file of it. What the disks hold is not in it.
+   * @throws Type2Error when the machine isn't paused
+   */
+  save(): VmState {
+    return { config: this.config, machine: this.machine.save() };
   }
 
   /** Ends the run, whatever the guest is doing. Safe at any time. */

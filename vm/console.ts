@@ -12,12 +12,14 @@ import type { CharBackend } from '../devices/serial.ts';
 
 const OUTPUT_CAPACITY = 64 * 1024;
 const INPUT_CAPACITY = 4 * 1024;
-/** Most bytes of input that are put before the guest has taken what was put before. */
-const INPUT_PORTION = INPUT_CAPACITY;
+/** Room for all the input of a repeatable run: it is there before the guest starts. */
+export const REPEATABLE_INPUT_CAPACITY = 1024 * 1024;
 /** While output flows, the host looks at the ring this often instead of being woken for every byte. */
 const DRAIN_INTERVAL_MS = 4;
 /** While input waits for room, the host tries again this often. */
 const INPUT_RETRY_MS = 2;
+/** How long a guest that waits for room goes without looking whether it shall stop. */
+const ROOM_WAIT_MS = 10;
 
 /** Flag words. */
 const NOTIFIED = 0;
@@ -30,10 +32,11 @@ export interface ConsoleBuffers {
   readonly flags: SharedArrayBuffer;
 }
 
-export function consoleBuffers(): ConsoleBuffers {
+/** @param repeatable - whether all input comes before the guest starts */
+export function consoleBuffers(repeatable = false): ConsoleBuffers {
   return {
     output: ByteRing.buffer(OUTPUT_CAPACITY),
-    input: ByteRing.buffer(INPUT_CAPACITY),
+    input: ByteRing.buffer(repeatable ? REPEATABLE_INPUT_CAPACITY : INPUT_CAPACITY),
     flags: new SharedArrayBuffer(8),
   };
 }
@@ -44,17 +47,31 @@ export class GuestConsole implements CharBackend {
   private readonly input: ByteRing;
   private readonly flags: Int32Array;
   private readonly wakeHost: () => void;
+  private readonly mayWait: (() => boolean) | undefined;
+  private isListening: boolean;
+  /** What came while there was neither room nor time to wait for it. */
+  private readonly held: number[] = [];
 
-  /** @param wakeHost - makes the main thread call {@link HostConsole.outputReady} soon */
-  constructor(buffers: ConsoleBuffers, wakeHost: () => void) {
+  /**
+   * @param wakeHost - makes the main thread call {@link HostConsole.outputReady} soon
+   * @param mayWait - for runs that shall be repeatable, where the guest must not see how fast the host reads: the
+   * thread waits for room as long as this says that it may
+   */
+  constructor(buffers: ConsoleBuffers, wakeHost: () => void, mayWait?: () => boolean) {
     this.output = new ByteRing(buffers.output);
     this.input = new ByteRing(buffers.input);
     this.flags = new Int32Array(buffers.flags);
     this.wakeHost = wakeHost;
+    this.mayWait = mayWait;
+    this.isListening = mayWait === undefined;
   }
 
   /** Hot path. */
   send(byte: number): boolean {
+    if (this.mayWait !== undefined) {
+      this.sendPatiently(byte);
+      return true;
+    }
     if (!this.output.put(byte)) {
       Atomics.store(this.flags, OUTPUT_BLOCKED, 1);
       // The host may have made room between the attempt and the flag, and would then not look at it.
@@ -68,8 +85,27 @@ export class GuestConsole implements CharBackend {
     return true;
   }
 
+  private sendPatiently(byte: number): void {
+    this.held.push(byte);
+    for (;;) {
+      while (this.held.length > 0 && this.output.put(this.held[0]!)) this.held.shift();
+      this.notify();
+      if (this.held.length === 0 || !this.mayWait!()) return;
+      Atomics.store(this.flags, OUTPUT_BLOCKED, 1);
+      if (this.output.space === 0) Atomics.wait(this.flags, OUTPUT_BLOCKED, 1, ROOM_WAIT_MS);
+    }
+  }
+
   receive(): number {
-    return this.input.take();
+    return this.isListening ? this.input.take() : -1;
+  }
+
+  /**
+   * Repeatable runs: the guest waits for input. All of it is there from the start, and what came earlier would be
+   * lost when the guest's driver sets up the port.
+   */
+  listen(): void {
+    this.isListening = true;
   }
 
   private notify(): void {
@@ -139,7 +175,10 @@ export class HostConsole {
       Atomics.store(this.flags, NOTIFIED, 1);
     }
     this.wanted = this.output.push(this.outputRing.takeAll());
-    if (Atomics.exchange(this.flags, OUTPUT_BLOCKED, 0) === 1) this.wakeGuest();
+    if (Atomics.exchange(this.flags, OUTPUT_BLOCKED, 0) === 1) {
+      Atomics.notify(this.flags, OUTPUT_BLOCKED);
+      this.wakeGuest();
+    }
     this.drainTimer = setTimeout(() => {
       this.drainTimer = undefined;
       this.drain();
@@ -149,7 +188,7 @@ export class HostConsole {
   private feed(chunk: Uint8Array, done: (error?: Error | null) => void): void {
     // In portions, each when the last has been read: a guest whose interrupt handler never finds the line
     // idle overflows its own terminal buffers.
-    const room = this.inputRing.length === 0 ? INPUT_PORTION : 0;
+    const room = this.inputRing.length === 0 ? this.inputRing.capacity : 0;
     const put = this.inputRing.putAll(chunk.subarray(0, room));
     if (put > 0) this.wakeGuest();
     if (put === chunk.length) {

@@ -2,7 +2,7 @@
  * The drivers there are, and the choice of the best that works on this host.
  */
 import { existsSync, readFileSync } from 'node:fs';
-import { Type2Error } from '../devices/errors.ts';
+import { ConfigError, Type2Error } from '../devices/errors.ts';
 import { ENGINE_NAMES, type EngineDriver, type EngineName, type EngineSupport } from './engine.ts';
 import { coolDown as coolDownKvm, warmUp as warmUpKvm } from './kvm/thread.ts';
 
@@ -73,9 +73,15 @@ export async function probeDriver(name: EngineName): Promise<ProbedDriver> {
 
 /**
  * Chooses a driver. By name, one that is not fit for Linux is taken all the same, if it can run at all.
- * @throws Type2Error with code `NO_ENGINE` when none works
+ * @param virtualTime - only one whose runs are repeatable
+ * @throws Type2Error with code `NO_ENGINE` when none works; ConfigError for one by name that has no virtual time
  */
-export async function chooseDriver(choice: EngineChoice): Promise<ChosenDriver> {
+export async function chooseDriver(choice: EngineChoice, virtualTime = false): Promise<ChosenDriver> {
+  if (virtualTime && choice === 'kvm') {
+    throw new ConfigError('a deterministic run needs virtual time, which kvm does not have', {
+      hint: 'Use --engine jit or --engine interp.',
+    });
+  }
   if (choice !== 'auto') {
     const { driver, support } = await probeDriver(choice);
     if (driver === undefined || support.capabilities === undefined)
@@ -84,6 +90,7 @@ export async function chooseDriver(choice: EngineChoice): Promise<ChosenDriver> 
   }
   const refused: ProbedDriver[] = [];
   for (const name of ENGINE_NAMES) {
+    if (virtualTime && name === 'kvm') continue;
     const probed = await probeDriver(name);
     if (probed.driver !== undefined && probed.support.usable) {
       const notice = refused

@@ -7,8 +7,10 @@
  * driver alike.
  */
 import type { Bus } from '../devices/bus.ts';
+import type { Clock } from '../devices/device.ts';
 import type { GuestMemory } from '../devices/memory.ts';
 import type { DebugEvent, DebugKind, DebugSettings } from './debug/settings.ts';
+import type { EngineState } from './machine-state.ts';
 import type { MachineParts } from './parts.ts';
 import type { EntryState, VcpuChange, VcpuState } from './vcpu-state.ts';
 
@@ -64,8 +66,11 @@ export interface Vcpu {
    * Hot path: allocates nothing.
    */
   run(): ExitReason;
-  /** Finishes what the last exit left half done (the read of a port, say), so that the state can be saved. */
-  settle(): void;
+  /**
+   * Finishes what the last exit left half done (the read of a port, say), so that the state can be saved.
+   * @returns `interrupted` when all is done; an exit that the instruction needs first
+   */
+  settle(): ExitReason;
   /** After a `debug` exit: why. */
   readonly debugEvent: Readonly<DebugEvent>;
   /** Whether the vCPU has halted and no interrupt can wake it. */
@@ -144,6 +149,8 @@ export interface Engine {
    * and timers, where they aren't in the kernel), so that traces and debuggers can name them.
    */
   mapDevices(pio: Bus, mmio: Bus): void;
+  /** Machine time, as the devices see it. */
+  readonly clock: Clock;
   /** Sets the boot CPU to where the loaded guest starts. Before {@link Engine.start}. */
   setEntry(entry: EntryState): void;
   /** Starts the threads and lets the vCPUs run. */
@@ -151,10 +158,16 @@ export interface Engine {
   /** Stops all vCPUs and devices between two instructions; resolved when they stand. */
   pause(): Promise<void>;
   resume(): void;
+  /** State of all vCPUs and of the chips that the driver has. Only while paused or not started. @param now - machine time */
+  save(now: number): EngineState;
+  /**
+   * Only while paused or not started. The machine's time is what it was when the state was saved.
+   * @param lenient - takes a guest that has been promised CPU features, or a rate of the TSC, that aren't here
+   * @throws Type2Error with code `STATE_MISMATCH` for a guest that uses what isn't here
+   */
+  restore(state: EngineState, now: number, lenient: boolean): void;
   /** State of all vCPUs. Only while paused or not started. */
-  saveVcpus(): VcpuState[];
-  /** Only while paused or not started. */
-  restoreVcpus(states: readonly VcpuState[]): void;
+  vcpuStates(): VcpuState[];
   /** Sets some of one vCPU's registers. Only while paused or not started. */
   changeVcpu(index: number, change: VcpuChange): void;
   /**
@@ -169,6 +182,11 @@ export interface Engine {
   deliverTrap(vcpu: number, kind: DebugKind): void;
   /** Only while paused or not started. */
   interruptControllers(): InterruptControllers;
+  /**
+   * Instructions done since power-on, where a run repeats itself exactly; undefined elsewhere. Only while paused or
+   * not started.
+   */
+  readonly instructionCount: number | undefined;
   /** A debugger has written guest RAM. Only while paused or not started. */
   memoryWritten(): void;
   /** Makes the devices look around: there is console input, room for console output, or a pressed power button. */

@@ -9,7 +9,6 @@
 import { EventEmitter } from 'node:events';
 import { Type2Error } from '../devices/errors.ts';
 import type { GuestMemory } from '../devices/memory.ts';
-import type { SavedState } from '../devices/state.ts';
 import { type GuestSource, loadGuest } from './boot/load.ts';
 import { monotonicNow } from './clock.ts';
 import { consoleBuffers, HostConsole } from './console.ts';
@@ -22,6 +21,14 @@ import type {
   EngineEvents,
   InterruptControllers,
 } from './engine.ts';
+import {
+  type MachineState,
+  portBToChips,
+  portBToPlatform,
+  restoreRam,
+  saveRam,
+  stateMismatch,
+} from './machine-state.ts';
 import type { Outcome } from './outcome.ts';
 import type { DiskPart, MachineParts, NetPart } from './parts.ts';
 import { buildPlatform, DEVICE_STATE_BYTES, type Platform } from './platform.ts';
@@ -42,6 +49,10 @@ export interface MachineOptions {
   readonly nets: readonly NetPart[];
   readonly rng: boolean;
   readonly debugExit: boolean;
+  /** Virtual time and seeded random numbers; the driver has {@link EngineCapabilities.virtualTime}. */
+  readonly deterministic: boolean;
+  /** See {@link MachineParts.portable}. */
+  readonly portable: boolean;
   readonly guest: GuestSource;
   /** What to do when the guest asks for a reset: start it anew, or end the run. */
   readonly onReset: 'restart' | 'end';
@@ -57,13 +68,6 @@ export interface MachineEventMap {
   reset: [];
   /** A vCPU has stopped for the debugger, or a reset under {@link Machine.haltsOnReset}; the machine is paused. */
   'debug-stop': [];
-}
-
-/** What {@link Machine.save} gives. */
-export interface MachineState {
-  readonly vcpus: readonly VcpuState[];
-  /** By device name. */
-  readonly devices: Readonly<Record<string, SavedState>>;
 }
 
 type Phase = 'created' | 'running' | 'paused' | 'ended';
@@ -97,7 +101,7 @@ export class Machine extends EventEmitter<MachineEventMap> {
   constructor(options: MachineOptions) {
     super();
     this.options = options;
-    const { memory, cpus, disks, nets, rng, debugExit, trace } = options;
+    const { memory, cpus, disks, nets, rng, debugExit, deterministic, portable, trace } = options;
     this.trace = trace && new MachineTrace(trace, cpus, () => this.platform);
     this.parts = {
       memory,
@@ -106,10 +110,12 @@ export class Machine extends EventEmitter<MachineEventMap> {
       nets,
       rng,
       debugExit,
+      deterministic,
+      portable,
       control: Control.buffer(cpus),
       deviceState: new SharedArrayBuffer(DEVICE_STATE_BYTES),
       statistics: statisticsBuffer(cpus),
-      console: consoleBuffers(),
+      console: consoleBuffers(deterministic),
       ...(this.trace === undefined ? {} : { trace: this.trace.part }),
     };
     this.control = new Control(this.parts.control);
@@ -120,6 +126,7 @@ export class Machine extends EventEmitter<MachineEventMap> {
     });
     this.engine = this.assemble();
     this.platform = this.powerOn();
+    this.pausedAt = monotonicNow();
   }
 
   /** Name of the engine that runs the guest. */
@@ -135,6 +142,7 @@ export class Machine extends EventEmitter<MachineEventMap> {
   async start(paused = false): Promise<void> {
     this.expect('start', 'created');
     this.phase = paused ? 'paused' : 'running';
+    this.control.clockBase += monotonicNow() - this.pausedAt;
     if (paused) this.standStill();
     this.startedAt = monotonicNow();
     this.trace?.begin(this.startedAt);
@@ -193,7 +201,7 @@ export class Machine extends EventEmitter<MachineEventMap> {
 
   vcpuStates(): VcpuState[] {
     this.expectStanding('look at');
-    return this.engine.saveVcpus();
+    return this.engine.vcpuStates();
   }
 
   /** Sets some of a vCPU's registers. @throws HostError when the host refuses them */
@@ -206,6 +214,11 @@ export class Machine extends EventEmitter<MachineEventMap> {
   setDebug(settings: DebugSettings): void {
     this.expectStanding('set breakpoints in');
     this.engine.setDebug(settings);
+  }
+
+  /** See {@link Engine.instructionCount}. */
+  get instructionCount(): number | undefined {
+    return this.engine.instructionCount;
   }
 
   interruptControllers(): InterruptControllers {
@@ -275,23 +288,62 @@ export class Machine extends EventEmitter<MachineEventMap> {
   }
 
   /**
-   * State of vCPUs and devices in the form that is the same for every engine. Guest RAM and the state of
-   * in-kernel interrupt controllers are not in it.
+   * All of the machine in a form that is the same for every engine: RAM, vCPUs, devices, interrupt controllers, time.
+   * What its disks hold is not in it, nor console input that the guest has not read.
    * @throws Type2Error when the machine isn't paused
    */
   save(): MachineState {
     this.expect('save', 'paused');
+    const clock = this.options.deterministic
+      ? this.engine.clock.now()
+      : this.pausedAt - this.control.clockBase;
     const devices = this.platform.devices.map((device) => [device.name, device.save()] as const);
-    return { vcpus: this.engine.saveVcpus(), devices: Object.fromEntries(devices) };
+    return {
+      version: 1,
+      memory: this.options.memory,
+      clock,
+      ...portBToPlatform(this.engine.save(clock), Object.fromEntries(devices)),
+      ram: saveRam(this.engine.memory),
+    };
   }
 
-  /** Takes back what {@link Machine.save} gave. @throws Type2Error when the machine isn't paused; SavedStateError */
-  restore(state: MachineState): void {
-    this.expect('restore', 'paused');
-    for (const device of this.platform.devices) device.restore(state.devices[device.name] ?? {});
-    this.engine.restoreVcpus(state.vcpus);
+  /**
+   * Takes back what {@link Machine.save} gave, of this machine or of another with the same parts: it goes on from
+   * there when it is resumed, or started.
+   * @param lenient - takes a guest that was promised CPU features, or a rate of the TSC, that this engine lacks
+   * @throws Type2Error when the machine is neither paused nor new, or with code `STATE_MISMATCH` for a state that
+   * isn't one of such a machine; SavedStateError for one that is broken. It can't go on then.
+   */
+  restore(state: MachineState, lenient = false): void {
+    if (this.phase !== 'created') this.expect('restore', 'paused');
+    this.checkFits(state);
+    // Time stands at what it was.
+    this.control.clockBase = this.pausedAt - state.clock;
+    restoreRam(this.engine.memory, state.ram);
+    this.engine.restore(portBToChips(state), state.clock, lenient);
+    for (const device of this.platform.devices) device.restore(state.devices[device.name]!);
     // Deadlines are others now than those that the device thread waits for.
     this.engine.wakeDevices();
+  }
+
+  private checkFits(state: MachineState): void {
+    const hint = 'A state fits a machine with the same RAM, vCPUs and devices.';
+    if (state.version !== 1)
+      throw stateMismatch(`a saved state of version ${state.version}`, 'This Type2 knows version 1.');
+    if (state.memory !== this.options.memory)
+      throw stateMismatch(
+        `the saved state has ${state.memory} bytes of RAM, not ${this.options.memory}`,
+        hint,
+      );
+    if (state.engine.vcpus.length !== this.options.cpus)
+      throw stateMismatch(
+        `the saved state has ${state.engine.vcpus.length} vCPUs, not ${this.options.cpus}`,
+        hint,
+      );
+    const here = this.platform.devices.map(({ name }) => name).sort();
+    const there = Object.keys(state.devices).sort();
+    if (here.join() !== there.join())
+      throw stateMismatch(`the saved state has devices ${there.join(', ')}, not ${here.join(', ')}`, hint);
   }
 
   /** A fresh engine with RAM, nothing loaded. */
@@ -317,7 +369,7 @@ export class Machine extends EventEmitter<MachineEventMap> {
     try {
       const platform = buildPlatform(this.parts, {
         memory: this.engine.memory,
-        clock: { now: () => monotonicNow() - this.control.clockBase, wallTime: () => Date.now() },
+        clock: this.engine.clock,
         alarm: { deadlineMoved: () => {} },
         control: this.control,
         console: { send: () => false, receive: () => -1 },

@@ -32,6 +32,10 @@ export interface MachineParts {
   readonly nets: readonly NetPart[];
   readonly rng: boolean;
   readonly debugExit: boolean;
+  /** Whether the run shall be repeatable: virtual time, seeded random numbers. */
+  readonly deterministic: boolean;
+  /** Whether the guest shall see a CPU that every engine has, so that its state can go from one to another. */
+  readonly portable: boolean;
   /** Shared memory of the machine's threads. */
   readonly control: SharedArrayBuffer;
   readonly deviceState: SharedArrayBuffer;

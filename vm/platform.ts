@@ -39,6 +39,8 @@ export interface PlatformHost {
   readonly timer2?: Timer2;
   /** The guest has marked a moment of its boot. */
   bootMark(mark: number): void;
+  /** Fills bytes for the entropy device; the host's random numbers, where it is absent. */
+  readonly fillRandom?: (bytes: Uint8Array) => void;
   /** A driver has notified a queue by a register write that exited. */
   queueNotified(device: number, queue: number): void;
   readonly observer?: PlatformObserver | undefined;
@@ -162,7 +164,7 @@ export function buildPlatform(parts: MachineParts, host: PlatformHost): Platform
     pio.map(Port.debugExit, 1, debugExit, debugExit.state.lock, { whole: true });
   }
 
-  const virtio = virtioDevices(parts, host.memory).map(({ name, device }, index): PlacedVirtio => {
+  const virtio = virtioDevices(parts, host).map(({ name, device }, index): PlacedVirtio => {
     const slot = virtioSlot(index);
     const transport = add(
       new VirtioMmio(
@@ -191,7 +193,10 @@ export function buildPlatform(parts: MachineParts, host: PlatformHost): Platform
 }
 
 /** The virtio devices of a machine in the order of their slots. */
-function virtioDevices(parts: MachineParts, memory: GuestMemory): { name: string; device: VirtioDevice }[] {
+function virtioDevices(
+  parts: MachineParts,
+  { memory, fillRandom }: PlatformHost,
+): { name: string; device: VirtioDevice }[] {
   return [
     ...parts.disks.map((disk: DiskPart, i) => ({
       name: `virtio-blk${i}`,
@@ -201,6 +206,6 @@ function virtioDevices(parts: MachineParts, memory: GuestMemory): { name: string
       name: `virtio-net${i}`,
       device: new VirtioNet(net.mac, memory),
     })),
-    ...(parts.rng ? [{ name: 'virtio-rng', device: new VirtioRng(memory) }] : []),
+    ...(parts.rng ? [{ name: 'virtio-rng', device: new VirtioRng(memory, fillRandom) }] : []),
   ];
 }

@@ -38,13 +38,13 @@ export function runVcpu(loop: VcpuLoop): string | undefined {
   const index = vcpu.index;
   let failure: string | undefined;
   for (;;) {
-    if (control.request !== Request.run) {
-      vcpu.settle();
+    const shallRun = control.request === Request.run;
+    const reason = shallRun ? vcpu.run() : vcpu.settle();
+    if (!shallRun && reason === ExitReason.interrupted) {
       if (control.request === Request.stop) return undefined;
       control.park(index);
       continue;
     }
-    const reason = vcpu.run();
     counts[reason] = counts[reason]! + 1;
     if (reason !== ExitReason.interrupted) control.countExit(index);
     if (observer !== undefined) observer.exit(vcpu, reason);

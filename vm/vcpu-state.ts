@@ -6,6 +6,8 @@
  * References: Intel SDM volume 3A, 3.4 (segments), 9.1.1 (state after reset); AMD APM volume 2, 14.1.
  */
 
+import type { CpuidLeaf } from './cpuid.ts';
+
 /** General registers. SDM volume 1, 3.4. */
 export interface GeneralRegisters {
   rax: bigint;
@@ -111,9 +113,12 @@ export interface VcpuState {
   msrs: ReadonlyMap<number, bigint>;
   mpState: MpState;
   events: PendingEvents;
-  /** The local APIC's register page, 1024 bytes as the SDM lays it out (volume 3A, 10.4.1). */
-  lapic: Uint8Array | undefined;
+  /** CPUID as the guest sees it: what it may use. */
+  cpuid: readonly CpuidLeaf[];
 }
+
+/** IA32_TIME_STAMP_COUNTER. */
+export const MSR_TSC = 0x10;
 
 /** CR0 bits. SDM volume 3A, 2.5. */
 export const CR0 = {

@@ -148,10 +148,13 @@ export class VirtioMmio implements Device, BusDevice {
   }
 
   restore(saved: SavedState): void {
+    const { word } = this.layout;
+    const activations = this.r[word.activations]!;
     this.state.restore((saved['registers'] ?? {}) as SavedState);
     this.device.restore((saved['device'] ?? {}) as SavedState);
-    this.r[this.layout.word.workLock] = 0;
-    this.activation = -1;
+    this.r[word.workLock] = 0;
+    // Whichever thread works on the queues has not been told of these features.
+    this.r[word.activations] = activations + 1;
   }
 
   read(offset: number, size: AccessSize): number {

@@ -1,5 +1,6 @@
 /**
- * The entropy device: fills the driver's buffers from the host's random numbers. Virtio 1.2, section 5.4.
+ * The entropy device: fills the driver's buffers with random numbers, the host's unless it is given others.
+ * Virtio 1.2, section 5.4.
  */
 import { randomFillSync } from 'node:crypto';
 import type { GuestMemory } from '../memory.ts';
@@ -15,9 +16,12 @@ export class VirtioRng implements VirtioDevice {
   readonly features = [] as const;
   readonly queueSizes = [64] as const;
   private readonly memory: GuestMemory;
+  private readonly fill: (bytes: Uint8Array) => void;
 
-  constructor(memory: GuestMemory) {
+  /** @param fill - fills bytes at random */
+  constructor(memory: GuestMemory, fill: (bytes: Uint8Array) => void = randomFillSync) {
     this.memory = memory;
+    this.fill = fill;
   }
 
   readConfig(): number {
@@ -35,7 +39,7 @@ export class VirtioRng implements VirtioDevice {
       let written = 0;
       for (let i = chain.readable; i < chain.count && written < REQUEST_MAXIMUM; i++) {
         const length = Math.min(chain.length[i]!, REQUEST_MAXIMUM - written);
-        if (length > 0) randomFillSync(this.memory.view(chain.address[i]!, length));
+        if (length > 0) this.fill(this.memory.view(chain.address[i]!, length));
         written += length;
       }
       queue.push(chain.head, written);

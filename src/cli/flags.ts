@@ -21,6 +21,8 @@ export interface Flags {
   readonly acpi?: boolean;
   readonly console?: string;
   readonly debugExit?: boolean;
+  readonly deterministic?: boolean;
+  readonly portable?: boolean;
   readonly reboot?: boolean;
   readonly gdb?: string;
   readonly timeout?: string;
@@ -31,7 +33,20 @@ export interface Flags {
 
 /** Fields of the configuration that the flags set; absent flags set nothing. @throws ConfigError */
 export function flagsToConfig(flags: Flags): Record<string, unknown> {
-  const { engine, guest, kernel, initrd, append, protocol, memory, debugExit, stats, quiet } = flags;
+  const {
+    engine,
+    guest,
+    kernel,
+    initrd,
+    append,
+    protocol,
+    memory,
+    debugExit,
+    deterministic,
+    portable,
+    stats,
+    quiet,
+  } = flags;
   const nets = flags.net?.filter((net) => net !== 'none').map(parseNet);
   const fields: Record<string, unknown> = {
     engine,
@@ -42,6 +57,8 @@ export function flagsToConfig(flags: Flags): Record<string, unknown> {
     protocol,
     memory,
     debugExit,
+    deterministic,
+    portable,
     stats,
     quiet,
     loadAddress: numberFlag('--load-address', flags.loadAddress),

@@ -38,13 +38,15 @@ export function addMachineOptions(command: Command): Command {
     .option('--no-acpi', 'no ACPI tables')
     .option('--console <stdio|none|file=PATH>', 'where the serial console goes (default: stdio)')
     .option('--debug-exit', 'let the guest end the run through port 0xf4')
+    .option('--deterministic', 'make the run repeatable: virtual time, seeded random numbers; not on kvm')
+    .option('--portable', 'show a guest on kvm no more of the processor than the other engines have')
     .option('--no-reboot', 'end the run when the guest asks for a reset, instead of starting it anew')
     .option(
       '--gdb <[host:]port[,wait][,arch=…]>',
       'let gdb attach there; with wait, before the first instruction; arch: i386 or x86-64',
     )
     .option('--timeout <seconds>', 'end the run after this time')
-    .option('--stats', 'at the end, print exits by reason and by device')
+    .option('--stats', 'at the end, print exits by reason and by device, and instructions')
     .option('--quiet', 'print nothing of our own but errors')
     .option('--config <file>', 'a JSON file with these settings; flags come before it');
 }

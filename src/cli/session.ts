@@ -11,7 +11,7 @@ import { Vm } from '../vm.ts';
 import { reportError } from './errors.ts';
 import { ExitStatus, exitStatus } from './exit-status.ts';
 import { formatStatistics } from './statistics.ts';
-import { attachTerminal } from './terminal.ts';
+import { attachTerminal, feedAll } from './terminal.ts';
 
 /**
  * Runs a guest to its end.
@@ -29,6 +29,14 @@ export async function runSession(
   };
   const vm = await Vm.fromResolved(config);
   if (vm.notice !== '') say(vm.notice);
+  if (config.deterministic && config.console === 'stdio') {
+    try {
+      await feedAll(vm.console.input, say);
+    } catch (error) {
+      await vm.stop();
+      throw error;
+    }
+  }
   const finish = attach?.(vm);
   const detach = attachConsole(vm, config, () => void vm.stop());
   let signalled: NodeJS.Signals | undefined;

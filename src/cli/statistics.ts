@@ -4,7 +4,16 @@
 import type { Statistics } from '../../vm/statistics.ts';
 
 export function formatStatistics(statistics: Statistics): string {
-  return table('exits by reason', statistics.exits) + table('accesses by device', statistics.devices);
+  const { exits, devices, instructions, undefinedInstructions } = statistics;
+  const absent = Object.entries(undefinedInstructions)
+    .sort(([, a], [, b]) => b - a)
+    .map(([name, count]) => `${name} ${count}`);
+  return (
+    table('exits by reason', exits) +
+    table('accesses by device', devices) +
+    (instructions === undefined ? '' : `\ninstructions  ${instructions}\n`) +
+    (absent.length === 0 ? '' : `\nundefined instructions: ${absent.join(', ')}\n`)
+  );
 }
 
 function table(title: string, counts: Readonly<Record<string, number>>): string {

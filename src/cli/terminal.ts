@@ -4,6 +4,8 @@
  */
 import type { Readable, Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
+import { ConfigError } from '../../devices/errors.ts';
+import { REPEATABLE_INPUT_CAPACITY } from '../../vm/console.ts';
 
 const CTRL_A = 0x01;
 
@@ -72,7 +74,7 @@ export function attachTerminal(
         // The guest doesn't read: keep listening for Ctrl-A x, which a paused stdin could not hear.
       }
     });
-  } else {
+  } else if (!stdin.readableEnded) {
     stdin.pipe(console.input, { end: false });
   }
   return async () => {
@@ -87,4 +89,39 @@ export function attachTerminal(
       });
     }
   };
+}
+
+/**
+ * For a run that shall be repeatable: gives a console all of stdin before the guest starts, so that the guest finds
+ * the same bytes at the same time. A terminal has no end, and what is typed into one is not repeatable.
+ * @throws ConfigError when it is more than fits
+ */
+export async function feedAll(
+  input: Writable,
+  say: (line: string) => void,
+  capacity = REPEATABLE_INPUT_CAPACITY,
+): Promise<void> {
+  const { stdin } = process;
+  if (stdin.isTTY === true) return;
+  const slow = setTimeout(
+    () => say('--deterministic: reading stdin to its end before the guest starts'),
+    1000,
+  );
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of stdin as AsyncIterable<Uint8Array>) {
+    chunks.push(chunk);
+    length += chunk.length;
+    if (length > capacity) break;
+  }
+  clearTimeout(slow);
+  if (length > capacity) {
+    throw new ConfigError(
+      `stdin has more than the ${capacity / 2 ** 10} KiB that a deterministic run takes`,
+      {
+        hint: 'Give the guest its data on a disk.',
+      },
+    );
+  }
+  if (length > 0) input.write(Buffer.concat(chunks));
 }

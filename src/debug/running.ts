@@ -31,6 +31,13 @@ export const RUNNING_COMMANDS: readonly DebugCommand[] = [
     },
   },
   {
+    names: ['back'],
+    usage: '[n]',
+    summary:
+      'undo an instruction, or n, of a run with --deterministic (not what disks hold, nor what was read)',
+    run: (context, [times]) => context.go(() => context.debugger.back(count(times, 1, 1e12))),
+  },
+  {
     names: ['next', 'n'],
     usage: '',
     summary: 'as step, but over calls, interrupts and repeated string instructions',

@@ -115,6 +115,8 @@ export class GdbStub {
       case 'S':
         this.debugger.step(this.current);
         return undefined;
+      case 'b':
+        return this.reverse(data);
       case 'Z':
       case 'z':
         return this.breakpoint(data[0] === 'Z', rest);
@@ -139,7 +141,7 @@ export class GdbStub {
     if (data.startsWith('qSupported')) {
       this.knowsSwBreak = data.includes('swbreak+');
       this.knowsHwBreak = data.includes('hwbreak+');
-      return `PacketSize=${PACKET_SIZE.toString(16)};qXfer:features:read+;QStartNoAckMode+;vContSupported+;swbreak+;hwbreak+`;
+      return `PacketSize=${PACKET_SIZE.toString(16)};qXfer:features:read+;QStartNoAckMode+;vContSupported+;swbreak+;hwbreak+${this.canGoBack ? ';ReverseStep+' : ''}`;
     }
     if (data === 'QStartNoAckMode') {
       this.connection.send('OK');
@@ -160,6 +162,23 @@ export class GdbStub {
       return undefined;
     }
     return '';
+  }
+
+  /** Whether the run repeats itself, so that gdb's reverse-stepi works. */
+  private get canGoBack(): boolean {
+    return this.debugger.machine.instructionCount !== undefined;
+  }
+
+  /** `bs`: one instruction back. */
+  private reverse(data: string): string | undefined {
+    if (data !== 'bs' || !this.canGoBack) return '';
+    try {
+      this.debugger.back(1);
+      return undefined;
+    } catch (error) {
+      if (!(error instanceof Type2Error && error.code === 'BACK')) throw error;
+      return `T${hexByte(SIGTRAP)}replaylog:begin;`;
+    }
   }
 
   /** Part of the target description. Annex and range: `target.xml:offset,length`. */

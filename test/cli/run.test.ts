@@ -153,6 +153,44 @@ describe.skipIf(noKvm !== '')(`hosts with KVM${noKvm}`, () => {
   });
 });
 
+describe.each(['jit', 'interp'])('an instruction that %s has not got', (engine) => {
+  it('raises #UD and is counted by name', () => {
+    // mov word [0x18], 0x7c15; again: xsavec [bx]; vpaddd ymm0, ymm1, ymm2
+    // handler at 0x7c15: add word [esp], 4; inc cx; cmp cx, 4; jne back; out 0xf4, al; back: iret
+    const code = [
+      0xc7, 0x06, 0x18, 0x00, 0x15, 0x7c, 0xc7, 0x06, 0x1a, 0x00, 0, 0, 0x0f, 0xc7, 0x27, 0x90, 0xc5,
+    ];
+    code.push(
+      0xf5,
+      0xfe,
+      0xc2,
+      0x90,
+      0x67,
+      0x83,
+      0x04,
+      0x24,
+      4,
+      0x41,
+      0x83,
+      0xf9,
+      2,
+      0x75,
+      2,
+      0xe6,
+      0xf4,
+      0xcf,
+    );
+    const kernel = file(
+      `absent-${engine}.bin`,
+      Uint8Array.from([...code, ...new Array<number>(32).fill(0x90)]),
+    );
+    const args = ['--kernel', kernel, '--protocol', 'flat', '--debug-exit', '--stats', '--timeout', '20'];
+    const { status, stderr } = type2('run', '--engine', engine, ...args);
+    expect(stderr).toMatch(/^undefined instructions: (xsavec 1, vpaddd 1|vpaddd 1, xsavec 1)$/m);
+    expect(status).toBe(1);
+  });
+});
+
 describe.each(['jit', 'interp'])('Linux on %s', (engine) => {
   const linux = (...args: string[]) =>
     type2('run', '--engine', engine, '--quiet', '--timeout', '55', '--memory', '128M', ...args);

@@ -8,10 +8,13 @@ import { CpuCode } from '../../vm/cpu/code.ts';
 import { Cpu } from '../../vm/cpu/cpu.ts';
 import { buildHandlers, type HandlerModule } from '../../vm/cpu/handlers.ts';
 import type { CpuMemory } from '../../vm/cpu/memory.ts';
+import { cpuid } from '../../vm/cpuid.ts';
 
 export interface CpuRig {
   readonly cpu: Cpu;
   readonly program: CpuCode;
+  /** By name. */
+  readonly undefinedInstructions: ReadonlyMap<string, number>;
 }
 
 let made: HandlerModule | undefined;
@@ -43,9 +46,10 @@ export function makeCpu(memory: CpuMemory, compiles: boolean): CpuRig {
     signals: { interruptPending() {}, nmi() {}, init() {}, startup() {} },
   });
   apic.reset();
+  const undefinedInstructions = new Map<string, number>();
   const program = new CpuCode(memory, handlers(), compiles);
   const cpu = new Cpu(memory, program, [apic], {
-    cpus: 1,
+    cpuid: (index, leaf, subleaf) => cpuid(leaf, subleaf, { index, cpus: 1, long: true }),
     tsc: () => ++tsc,
     setTsc(value) {
       tsc = value;
@@ -53,8 +57,11 @@ export function makeCpu(memory: CpuMemory, compiles: boolean): CpuRig {
     externalInterrupt: () => -1,
     hasExternalInterrupt: () => false,
     random: () => 0x1234_5678,
+    undefinedInstruction: (name) => {
+      undefinedInstructions.set(name, (undefinedInstructions.get(name) ?? 0) + 1);
+    },
   });
   // The memory may have been another CPU's.
   program.clear();
-  return { cpu, program };
+  return { cpu, program, undefinedInstructions };
 }

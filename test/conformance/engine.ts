@@ -141,7 +141,7 @@ export class EngineUnderTest implements CpuUnderTest {
     }
     this.#map(page);
     for (let runs = 0; runs < STEPS_MAXIMUM; runs++) {
-      this.#check(this.#rig.cpu.run(1));
+      this.#check(this.#rig.cpu.runBlock());
       if (this.#memory.get(State.cpl) !== 3) return 0;
     }
     throw new Error('the instruction never ends');

@@ -147,6 +147,48 @@ for (const engine of ENGINE_NAMES) {
   });
 }
 
+describe.each(['jit', 'interp'])('going back on %s', (engine) => {
+  const lab = (...commands: string[]) =>
+    debug(commands, '--engine', engine, '--guest', 'hello-real', '--deterministic').stdout;
+
+  it('undoes instructions, one or many, over device accesses, and can go on again', () => {
+    const stdout = lab(
+      'step 12',
+      'back',
+      'back 10',
+      'registers',
+      'back 2',
+      'step 3',
+      'break 0x7c1f',
+      'continue',
+      'back 3',
+      'step 3',
+      'continue',
+    );
+    const places = [...stdout.matchAll(/code, at (0x[0-9a-f]+):/g)].map(([, place]) => place);
+    // The start, twelve steps, then what each command came to.
+    expect(places.slice(13)).toEqual([
+      '0x7c15',
+      '0x7c02',
+      '0x7c04',
+      '0x7c05',
+      '0x7c08',
+      '0x7c1f',
+      '0x7c08',
+      '0x7c09',
+      '0x7c0b',
+      '0x7c1f',
+    ]);
+    expect(stdout).toMatch(/that is before the beginning: 1 instructions can be undone/);
+    expect(stdout).toMatch(/eip 0x00007c02\nrflags 0x46 {2}PF ZF/);
+  });
+
+  it('needs a run that repeats itself', () => {
+    const { stdout } = debug(['step', 'back', 'quit'], '--engine', engine, '--guest', 'hello-real');
+    expect(stdout).toMatch(/only a run that repeats itself can go back\n {2}Start it with --deterministic/);
+  });
+});
+
 describe('type2 debug on Linux', () => {
   it('knows its symbols, walks its page tables, and draws a virtqueue', () => {
     const kallsyms = spawnSync(
@@ -202,5 +244,45 @@ describe('type2 debug on Linux', () => {
     expect(stdout).toMatch(/do_sys_openat2:\n=> 0x/);
     expect(stdout).toMatch(/└─ PTE .* XD\n.*in a page of 4 KiB/);
     expect(stdout).toMatch(/virtio-rng queue 0: 64 descriptors\ndescriptor table {2}0x/);
-  }, 90_000);
+
+    const back = debug(
+      [
+        'hbreak start_kernel',
+        'c',
+        'delete',
+        'registers',
+        'step 300',
+        'back 300',
+        'registers',
+        'break do_sys_openat2',
+        'c',
+        'registers',
+        'back 1000000',
+        'c',
+        'registers',
+        'q',
+      ],
+      ...[
+        '--engine',
+        'jit',
+        '--memory',
+        '128M',
+        '--console',
+        'none',
+        '--deterministic',
+        '--symbols',
+        map,
+        '--append',
+        'console=ttyS0 quiet type2.exec="true"',
+      ],
+    );
+    const dumps = back.stdout
+      .split('\n')
+      .filter((line) => /^(r[a-z0-9]+ +0x|cr|efer)/.test(line))
+      .join('\n')
+      .split(/(?=^rax)/m);
+    expect(dumps).toHaveLength(4);
+    expect(dumps[1]).toBe(dumps[0]!);
+    expect(dumps[3]!.trim()).toBe(dumps[2]!.trim());
+  }, 120_000);
 });

@@ -73,7 +73,8 @@ class Fuzzer {
     let left = INSTRUCTIONS;
     while (left > 0) {
       const before = cpu.executed;
-      const exit = cpu.settle() === CpuExit.slice ? cpu.run(left) : CpuExit.mmio;
+      const exit =
+        cpu.settle() === CpuExit.slice ? cpu.run(left, random.below(2) === 0 || left < 100) : CpuExit.mmio;
       // A repeated string instruction may take many turns.
       left -= cpu.executed - before + 200;
       const name = Object.keys(CpuExit)[exit]!;

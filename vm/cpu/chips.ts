@@ -13,7 +13,7 @@ import { Pit } from '../../devices/pit.ts';
 import { StateAllocator } from '../../devices/state.ts';
 import { IOAPIC_BASE } from '../layout.ts';
 import type { PlatformObserver } from '../platform.ts';
-import { TSC_HZ } from './cpuid.ts';
+import { CpuTime } from './time.ts';
 
 const TIMER_GSI = 0;
 /** IOAPIC input of the timer, as the MADT says. */
@@ -21,9 +21,11 @@ const TIMER_INPUT = 2;
 const PIC_INPUTS = 16;
 
 export interface ChipsHost {
-  readonly clock: Clock;
+  /** The machine's clock; undefined where time is virtual. */
+  readonly hostClock: Clock | undefined;
   readonly alarm: Alarm;
-  readTsc(): number;
+  /** Instructions done before the one that runs. */
+  executed(): number;
   signals(cpu: number): CpuSignals;
   readonly observer?: Pick<PlatformObserver, 'irqLine'> | undefined;
 }
@@ -31,6 +33,7 @@ export interface ChipsHost {
 /** Shared memory for the chips of a machine. */
 export function chipsBuffer(cpus: number): SharedArrayBuffer {
   const layouts = [
+    CpuTime.layout,
     ...Array.from({ length: cpus }, () => LocalApic.layout),
     Ioapic.layout,
     PicPair.layout,
@@ -40,6 +43,8 @@ export function chipsBuffer(cpus: number): SharedArrayBuffer {
 }
 
 export class Chips {
+  /** Not a chip, but saved with them. */
+  readonly time: CpuTime;
   readonly apics: readonly LocalApic[];
   readonly ioapic: Ioapic;
   readonly pic: PicPair;
@@ -50,14 +55,18 @@ export class Chips {
   constructor(cpus: number, buffer: SharedArrayBuffer, host: ChipsHost) {
     const allocator = new StateAllocator(buffer);
     const bus = new InterruptBus();
-    const { clock, alarm } = host;
+    const { alarm } = host;
+    this.time = new CpuTime(allocator.allocate(CpuTime.layout), host.hostClock, () => host.executed());
+    const { time } = this;
     this.apics = Array.from({ length: cpus }, (_, id) => {
       const apic = new LocalApic(`lapic${id}`, allocator.allocate(LocalApic.layout), {
         id,
-        clock,
+        clock: time,
         alarm,
-        tscFrequency: TSC_HZ,
-        readTsc: () => host.readTsc(),
+        get tscFrequency() {
+          return time.tscFrequency;
+        },
+        readTsc: () => time.tsc(),
         bus,
         signals: host.signals(id),
       });
@@ -73,10 +82,10 @@ export class Chips {
     this.pit = new Pit(
       allocator.allocate(Pit.layout),
       host.observer?.irqLine('pit', TIMER_GSI, timerLine) ?? timerLine,
-      clock,
+      time,
       alarm,
     );
-    this.devices = [...this.apics, this.ioapic, this.pic, this.pit];
+    this.devices = [time, ...this.apics, this.ioapic, this.pic, this.pit];
     this.timed = [...this.apics, this.pit];
   }
 

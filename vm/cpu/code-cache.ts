@@ -70,7 +70,6 @@ export class CodeCache {
   isFull = false;
   /** Called when compiled code of a page must go. */
   onInvalidate: (page: CodePage) => void = () => {};
-  readonly undefinedInstructions = new Map<string, number>();
   private readonly memory: CpuMemory;
   private readonly mmuOf: () => Mmu;
   private readonly handlerOf: (form: Form) => number;

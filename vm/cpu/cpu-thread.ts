@@ -10,19 +10,20 @@ import { HostError } from '../../devices/errors.ts';
 import { VirtioBlock } from '../../devices/virtio/blk.ts';
 import { HostClock, monotonicNow } from '../clock.ts';
 import { GuestConsole } from '../console.ts';
-import { Control } from '../control.ts';
+import { Control, Request } from '../control.ts';
 import { buildPlatform } from '../platform.ts';
-import { threadCounters } from '../statistics.ts';
+import { NamedCounters, threadCounters } from '../statistics.ts';
 import { Tracer } from '../trace/tracer.ts';
 import { runVcpu } from '../vcpu-loop.ts';
 import { Chips } from './chips.ts';
 import { CpuCode } from './code.ts';
 import { Cpu } from './cpu.ts';
-import { TSC_HZ } from './cpuid.ts';
+import { CpuidTable } from './cpuid-table.ts';
 import { CpuGroup } from './group.ts';
 import { HANDLERS_FILE, type HandlerModule, unpackHandlers } from './handlers.ts';
 import { CpuMemory, guestMemoryOver } from './memory.ts';
 import type { CpuThreadData, CpuThreadMessage } from './threads.ts';
+import type { CpuTime } from './time.ts';
 
 parentPort!.once('message', (data: CpuThreadData | null) => {
   if (data !== null) runThread(data, parentPort!);
@@ -34,21 +35,18 @@ function runThread(data: CpuThreadData, port: MessagePort): void {
   const control = new Control(parts.control);
   control.onOutcome = () => post({ type: 'outcome' });
   control.onDebugStop = () => post({ type: 'debug-stop' });
-  const clock = new HostClock(control);
   const memory = new CpuMemory(data.memory, parts.memory);
   const guestMemory = guestMemoryOver(data.memory, parts.memory);
   const counters = threadCounters(parts.statistics, 0);
-  let tscOffset = 0;
-  const tsc = (): number => Math.floor((clock.now() * TSC_HZ) / 1e9) + tscOffset;
   let cpu: Cpu | undefined;
   let group: CpuGroup | undefined;
   const alarm = { deadlineMoved: () => group?.deadlineMoved() };
   const tracer = parts.trace && new Tracer(parts.trace, 0, () => cpu?.index ?? 0);
   const chips = new Chips(parts.cpus, data.chips, {
-    clock,
+    hostClock: parts.deterministic ? undefined : new HostClock(control),
     alarm,
     observer: tracer,
-    readTsc: tsc,
+    executed: () => cpu?.executedNow ?? 0,
     signals: (index) => ({
       interruptPending: () => cpu?.interruptPending(index),
       nmi: () => cpu?.nmi(index),
@@ -56,15 +54,21 @@ function runThread(data: CpuThreadData, port: MessagePort): void {
       startup: (vector) => cpu?.startup(index, vector),
     }),
   });
-  chips.reset();
+  const { time } = chips;
+  const guestConsole = new GuestConsole(
+    parts.console,
+    () => post({ type: 'output' }),
+    parts.deterministic ? () => control.request === Request.run && !control.ended : undefined,
+  );
   const platform = buildPlatform(parts, {
     memory: guestMemory,
     control,
     counters,
-    clock,
+    clock: time,
     alarm,
     timer2: chips.pit.timer2,
-    console: new GuestConsole(parts.console, () => post({ type: 'output' })),
+    console: guestConsole,
+    ...(parts.deterministic ? { fillRandom: (bytes) => fillSeeded(time, bytes) } : {}),
     irqLine: (gsi) => chips.line(gsi),
     queueNotified: (device, queue) => group?.queueNotified(device, queue),
     bootMark: (mark) => post({ type: 'boot-mark', mark, time: monotonicNow() }),
@@ -90,18 +94,22 @@ function runThread(data: CpuThreadData, port: MessagePort): void {
     for (const close of closers) close();
     return;
   }
+  const undefinedInstructions = new NamedCounters(parts.statistics);
+  const cpuid = new CpuidTable(data.cpuid);
   const random = new Uint32Array(256);
   let randomLeft = 0;
   cpu = new Cpu(memory, new CpuCode(memory, builtHandlers(), data.engine === 'jit'), chips.apics, {
-    cpus: parts.cpus,
-    tsc,
+    cpuid: (index, leaf, subleaf) => cpuid.lookup(index, leaf, subleaf),
+    undefinedInstruction: (name) => undefinedInstructions.add(name),
+    tsc: () => time.tsc(),
     setTsc: (value) => {
-      tscOffset += value - tsc();
+      time.setTsc(value);
       for (const apic of chips.apics) apic.tscChanged();
     },
     hasExternalInterrupt: (apic) => chips.pic.output && apic.acceptsExtInt(),
     externalInterrupt: (apic) => (chips.pic.output && apic.acceptsExtInt() ? chips.pic.acknowledge() : -1),
     random: () => {
+      if (parts.deterministic) return time.seededRandom();
       if (randomLeft === 0) {
         randomFillSync(random);
         randomLeft = random.length;
@@ -114,8 +122,6 @@ function runThread(data: CpuThreadData, port: MessagePort): void {
   guestMemory.onDeviceWrite = (gpa, length) => {
     cpu!.codeWritten(gpa, length);
   };
-  cpu.reloadDebug();
-  cpu.load();
   group = new CpuGroup({
     cpu,
     cpus: parts.cpus,
@@ -123,7 +129,8 @@ function runThread(data: CpuThreadData, port: MessagePort): void {
     chips,
     platform,
     control,
-    clock,
+    console: guestConsole,
+    instructions: counters.instructions,
     wake: new Int32Array(data.wake),
   });
   post({ type: 'ready' });
@@ -137,6 +144,10 @@ function runThread(data: CpuThreadData, port: MessagePort): void {
   }
   for (const close of closers) close();
   if (failure !== undefined) post({ type: 'failed', message: failure });
+}
+
+function fillSeeded(time: CpuTime, bytes: Uint8Array): void {
+  for (let i = 0; i < bytes.length; i++) bytes[i] = time.seededRandom();
 }
 
 /** What the build has made: beside the bundle, or under dist/bin for modules that aren't bundled. */

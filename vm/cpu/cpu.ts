@@ -6,21 +6,35 @@
  * TLB misses, helpers and lookups; faults come as exceptions thrown through their frames.
  */
 import type { LocalApic } from '../../devices/lapic.ts';
+import type { CpuidResult } from '../cpuid.ts';
+import { nameOfAbsent } from './absent.ts';
 import { CodeCache } from './code-cache.ts';
-import { type CpuidResult, cpuid } from './cpuid.ts';
 import { FAULT, GuestFault, INSTRUCTION_EXIT, InstructionExit, raise, SHUTDOWN, Vector } from './fault.ts';
 import type { Form } from './forms.ts';
 import './isa/index.ts';
 import type { CpuCode } from './code.ts';
 import { CpuDebug } from './debug.ts';
-import { CROSS_PAGE, ModeBit, Op, SAVED_STATE_SIZE, SAVED_STATES, Seg, State, TLB } from './layout.ts';
+import { INSTRUCTION_MAXIMUM } from './decode.ts';
+import {
+  CROSS_PAGE,
+  EventKind,
+  ModeBit,
+  Op,
+  RAM_START,
+  SAVED_STATE_SIZE,
+  SAVED_STATES,
+  Seg,
+  State,
+  TLB,
+} from './layout.ts';
 import { type HostFunction, STACK_ACCESS } from './lower/base.ts';
+import { Handler } from './lower/base-module.ts';
 import type { CpuMemory } from './memory.ts';
 import { Mmu, type MmuClient } from './mmu.ts';
 import { type CpuContext, CR0, CR4, EFER, EFLAGS, isLong, isReal, isVirtual8086 } from './system/context.ts';
 import { ADDRESS_MSRS, PLAIN_MSRS } from './system/control-registers.ts';
 import { HELPERS } from './system/helpers.ts';
-import { deliver, deliverException } from './system/interrupts.ts';
+import { deliver, deliverException, type InterruptSource } from './system/interrupts.ts';
 import { resetState } from './system/reset.ts';
 import { Attribute, checkSegment, setSegment } from './system/segments.ts';
 import { STRING_SCRATCH } from './system/strings.ts';
@@ -44,7 +58,8 @@ export interface CpuObserver {
 
 /** What surrounds a CPU: time, interrupts, devices. */
 export interface CpuHost {
-  readonly cpus: number;
+  /** What CPUID says on a vCPU. */
+  cpuid(index: number, leaf: number, subleaf: number): CpuidResult;
   /** Guest TSC as a double. */
   tsc(): number;
   setTsc(value: number): void;
@@ -55,6 +70,8 @@ export interface CpuHost {
   readonly observer?: CpuObserver | undefined;
   /** A debugger's settings: see debug.ts. */
   readonly debug?: SharedArrayBuffer;
+  /** Statistics: an instruction that isn't there has been met. */
+  undefinedInstruction(name: string): void;
 }
 
 /** Why {@link Cpu.run} came back. */
@@ -62,6 +79,10 @@ export const CpuExit = { slice: 0, io: 1, mmio: 2, halted: 3, shutdown: 4, debug
 export type CpuExit = (typeof CpuExit)[keyof typeof CpuExit];
 
 const LAPIC_MASK = 0xfffff000;
+/** Offsets of local APIC registers. SDM volume 3A, table 10-1 */
+const APIC_TPR = 0x80;
+const APIC_EOI = 0xb0;
+const APIC_CURRENT_COUNT = 0x390;
 /** Accesses of one instruction that have been served, to be given to it when it is begun anew. */
 const REPLAYS_MAXIMUM = 64;
 
@@ -70,7 +91,7 @@ export class Cpu implements CpuContext, MmuClient {
   readonly mmu: Mmu;
   readonly code: CodeCache;
   readonly debug: CpuDebug;
-  /** Instructions executed so far. */
+  /** Instructions executed so far; an exception or interrupt on its way into the guest counts as one, too. */
   executed = 0;
   /** The access that {@link CpuExit.io} and mmio are about. Data lies in the CPU's memory at {@link ACCESS_DATA}. */
   readonly access = { address: 0, bytes: 1, isWrite: false, toRegister: false };
@@ -147,6 +168,28 @@ export class Cpu implements CpuContext, MmuClient {
     if (changed === undefined) return;
     if (changed.memoryWritten) this.program.clear();
     this.mmu.flushAll();
+  }
+
+  /** Puts all vCPUs' states where others can see them. */
+  putAside(): void {
+    const { current } = this;
+    // Messages are no part of a state: what they do is.
+    this.messages.forEach((message, index) => {
+      if (message.init || message.startup >= 0) this.select(index);
+    });
+    this.select(current);
+    this.store();
+  }
+
+  /** Takes up states from there, which may be others by now. @param index - of the vCPU to run */
+  takeUp(index: number): void {
+    this.current = index;
+    this.load();
+  }
+
+  /** Forgets what was decoded: RAM is another's. */
+  forgetCode(): void {
+    this.program.clear();
   }
 
   /** An INIT message for a vCPU. */
@@ -316,37 +359,41 @@ export class Cpu implements CpuContext, MmuClient {
   // Running
 
   /**
-   * Runs guest code for about so many instructions.
+   * Runs guest code for so many instructions. Compiled code looks at the budget only now and then, and blocks are
+   * run as a whole: the slice ends before the first block that has more instructions than are left, and with
+   * `exact` what is left is done one by one.
+   * @param instructions - for a slice that isn't exact, enough for any block
    * @returns why it stopped
    */
-  run(instructions: number): CpuExit {
-    if (this.code.isFull) this.program.clear();
+  run(instructions: number, exact = false): CpuExit {
     const { memory } = this;
-    let left = instructions;
-    while (left > 0) {
+    const end = this.executed + instructions;
+    let oneByOne = false;
+    this.yields = false;
+    while (this.executed < end) {
+      if (this.code.isFull) this.program.clear();
       if (this.takeInterrupt()) continue;
       if (memory.get(State.halted) !== 0 || memory.get(State.waitsForStartup) !== 0) return CpuExit.halted;
       if (this.debug.atBreakpoint()) return CpuExit.debug;
-      const before = this.executed;
       this.pendingExit = CpuExit.slice;
       const single =
+        oneByOne ||
         memory.get(State.interruptShadow) !== 0 ||
         this.replayCount > 0 ||
         this.trapFlag() ||
         this.debug.onBreakpointPage();
       if (single) this.step();
-      else this.slice(left);
-      left -= this.executed - before + 1;
+      else if (this.slice(end - this.executed)) {
+        if (!exact) return CpuExit.slice;
+        oneByOne = true;
+      }
       if (this.pendingExit !== CpuExit.slice) return this.pendingExit;
       if (this.isShutDown) {
         this.isShutDown = false;
         return CpuExit.shutdown;
       }
       if (this.debug.watchHit >= 0) return CpuExit.debug;
-      if (this.code.isFull || this.yields) {
-        this.yields = false;
-        return CpuExit.slice;
-      }
+      if (this.yields) return CpuExit.slice;
     }
     return CpuExit.slice;
   }
@@ -371,6 +418,17 @@ export class Cpu implements CpuContext, MmuClient {
     return this.debug.step >= 0 || this.debug.watchHit >= 0 || this.trapFlag();
   }
 
+  /**
+   * Instructions that were done before the one that runs. Not for compiled code that hasn't called a helper: it has
+   * the budget elsewhere.
+   */
+  get executedNow(): number {
+    if (!this.inHelper) return this.executed;
+    const { memory } = this;
+    const undone = memory.u16[((this.record & ~STACK_ACCESS) + Op.place + 2) >> 1]!;
+    return this.executed + this.sliceStart - memory.get(State.budget) - undone;
+  }
+
   private isShutDown = false;
   private inHelper = false;
   /** Whether the slice shall end although there are instructions left. */
@@ -380,18 +438,23 @@ export class Cpu implements CpuContext, MmuClient {
     return (this.memory.get(State.eflags) & EFLAGS.TF) !== 0;
   }
 
-  private slice(instructions: number): void {
+  /** @returns whether it came to a block with more instructions than were left */
+  private slice(instructions: number): boolean {
     const { memory } = this;
     this.sliceStart = instructions;
     memory.set(State.budget, instructions);
     this.record = 0;
+    let short = false;
     try {
       this.program.enter();
+      short = memory.get(State.budget) > 0;
     } catch (thrown) {
       this.caught(thrown);
     }
     this.executed += this.sliceStart - memory.get(State.budget);
+    this.sliceStart = memory.get(State.budget);
     this.program.compilePending();
+    return short;
   }
 
   /** One instruction by itself: after STI, with TF, and for what has to be begun anew. */
@@ -414,6 +477,7 @@ export class Cpu implements CpuContext, MmuClient {
     }
     this.mmu.stepping = false;
     this.executed += this.sliceStart - memory.get(State.budget);
+    this.sliceStart = memory.get(State.budget);
     if (!finished) return;
     this.replayCount = 0;
     if (hadTrap && this.pendingExit === CpuExit.slice) {
@@ -430,6 +494,24 @@ export class Cpu implements CpuContext, MmuClient {
     if (this.code.isFull) this.program.clear();
     this.isShutDown = false;
     this.step();
+    return this.isShutDown ? CpuExit.shutdown : this.pendingExit;
+  }
+
+  /** Runs one block, compiled or not, and delivers what it raises, without a look at interrupts: for tests. */
+  runBlock(): CpuExit {
+    const { memory, code } = this;
+    if (this.trapFlag() || memory.get(State.interruptShadow) !== 0) return this.stepOnce();
+    if (code.isFull) this.program.clear();
+    this.isShutDown = false;
+    this.pendingExit = CpuExit.slice;
+    this.record = 0;
+    try {
+      const head = code.lookup();
+      if (memory.get(head + Op.handler) === Handler.undecoded) code.decode(head);
+      this.slice(Math.max(1, memory.get(head + Op.instructions)));
+    } catch (thrown) {
+      this.caught(thrown);
+    }
     return this.isShutDown ? CpuExit.shutdown : this.pendingExit;
   }
 
@@ -458,7 +540,9 @@ export class Cpu implements CpuContext, MmuClient {
     if (thrown instanceof GuestFault) {
       // A port access that ended the instruction before comes first; the fault will come again.
       if (this.pendingExit === CpuExit.io) return true;
-      this.exception(thrown.byAddress && onStack ? Vector.SS : thrown.vector, thrown.errorCode);
+      const { vector, errorCode, byAddress } = thrown;
+      if (vector === Vector.UD) this.noteUndefined();
+      this.exception(byAddress && onStack ? Vector.SS : vector, errorCode);
       return true;
     }
     if (thrown === SHUTDOWN) {
@@ -466,6 +550,28 @@ export class Cpu implements CpuContext, MmuClient {
       return true;
     }
     throw thrown;
+  }
+
+  /** Counts an instruction that has raised #UD, unless that is all that it is for. */
+  private noteUndefined(): void {
+    const { memory } = this;
+    const is64 = (memory.get(State.mode) & ModeBit.codeSize) === 2;
+    const low = is64
+      ? memory.get(State.rip)
+      : (memory.get(State.rip) + memory.get(State.segBase + 8 * Seg.cs)) | 0;
+    let gpa: number;
+    try {
+      gpa = this.mmu.translateFetch(low, is64 ? memory.get(State.rip + 4) : 0);
+    } catch (thrown) {
+      // Its page has gone since it was decoded.
+      if (thrown instanceof GuestFault) return;
+      throw thrown;
+    }
+    const start = RAM_START + gpa;
+    const end = Math.min(start + INSTRUCTION_MAXIMUM, (start & ~0xfff) + 0x1000);
+    const bytes = memory.u8.slice(start, end);
+    if (bytes[0] === 0x0f && [0x0b, 0xb9, 0xff].includes(bytes[1]!)) return;
+    this.host.undefinedInstruction(nameOfAbsent(bytes, memory.get(State.mode)));
   }
 
   /** Whether the access that called back was by the stack segment: it says so, or the memory operand's segment does. */
@@ -494,6 +600,8 @@ export class Cpu implements CpuContext, MmuClient {
   }
 
   private exception(vector: number, errorCode: number): void {
+    // Counts, so that a guest whose handlers fault at once gets on, too.
+    this.executed++;
     this.delivering(() => deliverException(this, vector, isReal(this.memory) ? -1 : errorCode));
   }
 
@@ -513,9 +621,23 @@ export class Cpu implements CpuContext, MmuClient {
     }
   }
 
+  /** Delivers what was on its way into the CPU when its state was saved. */
+  private deliverEvent(): void {
+    const { memory } = this;
+    const event = memory.get(State.event);
+    const vector = event & 0xff;
+    memory.set(State.event, 0);
+    if (event >> 8 === EventKind.exception) this.exception(vector, memory.get(State.eventError));
+    else this.interrupt(vector, event >> 8 === EventKind.software ? 'software' : 'external');
+  }
+
   /** Delivers an interrupt if there is one and it may be. @returns whether it did */
   private takeInterrupt(): boolean {
     const { memory } = this;
+    if (memory.get(State.event) !== 0) {
+      this.deliverEvent();
+      return true;
+    }
     if (
       memory.get(State.interruptShadow) !== 0 ||
       this.replayCount > 0 ||
@@ -559,11 +681,12 @@ export class Cpu implements CpuContext, MmuClient {
     );
   }
 
-  private interrupt(vector: number): void {
+  private interrupt(vector: number, source: InterruptSource = 'external'): void {
+    this.executed++;
     this.host.observer?.interrupt(vector, this.memory.get(State.rip), this.memory.get(State.rip + 4));
     this.delivering(() => {
       try {
-        deliver(this, vector, -1, 'external');
+        deliver(this, vector, -1, source);
       } catch (thrown) {
         if (!(thrown instanceof GuestFault)) throw thrown;
         deliverException(this, FAULT.vector, isReal(this.memory) ? -1 : FAULT.errorCode);
@@ -586,7 +709,7 @@ export class Cpu implements CpuContext, MmuClient {
     this.leaveSoon();
   }
 
-  /** Leaves guest code at State.rip, for all decoded code to be thrown away. */
+  /** Leaves guest code at State.rip between two instructions. */
   private leaveFull(): never {
     INSTRUCTION_EXIT.kind = 'full';
     throw INSTRUCTION_EXIT;
@@ -664,6 +787,7 @@ export class Cpu implements CpuContext, MmuClient {
   readDevice(gpa: number, bytes: number, host: number): void {
     const { memory } = this;
     if (this.isApic(gpa)) {
+      if ((gpa & 0xfff) === APIC_CURRENT_COUNT) this.runAlone();
       const value = this.apic.read(gpa & 0xfff, 4);
       this.host.observer?.lapic(gpa & 0xfff, false, value);
       memory.set(host, value);
@@ -683,6 +807,8 @@ export class Cpu implements CpuContext, MmuClient {
   writeDevice(gpa: number, bytes: number, host: number): void {
     const { memory } = this;
     if (this.isApic(gpa)) {
+      // What it may interrupt comes right after this instruction, and times are those of this instruction.
+      if (memory.get(State.eflags) & EFLAGS.IF || !isPlainApicWrite(gpa & 0xfff)) this.runAlone();
       const value = memory.data.getUint32(host, true);
       this.host.observer?.lapic(gpa & 0xfff, true, value);
       this.apic.write(gpa & 0xfff, 4, value);
@@ -695,6 +821,13 @@ export class Cpu implements CpuContext, MmuClient {
     this.deviceAccess(gpa, bytes, true);
     memory.u8.copyWithin(ACCESS_DATA, host, host + Math.min(bytes, 8));
     INSTRUCTION_EXIT.kind = 'mmio';
+    throw INSTRUCTION_EXIT;
+  }
+
+  /** Begins the instruction anew by itself, unless it is. */
+  private runAlone(): void {
+    if (this.mmu.stepping) return;
+    INSTRUCTION_EXIT.kind = 'step';
     throw INSTRUCTION_EXIT;
   }
 
@@ -757,7 +890,7 @@ export class Cpu implements CpuContext, MmuClient {
   }
 
   cpuid(leaf: number, subleaf: number): CpuidResult {
-    return cpuid(leaf, subleaf, { index: this.current, cpus: this.host.cpus, long: true });
+    return this.host.cpuid(this.current, leaf, subleaf);
   }
 
   readMsr(index: number): { low: number; high: number } | undefined {
@@ -865,7 +998,8 @@ export class Cpu implements CpuContext, MmuClient {
       },
       lookup: () => {
         this.record = 0;
-        if (code.isFull || this.debug.onBreakpointPage()) this.leaveFull();
+        // At the end of a slice nothing is fetched any more, as that may fault.
+        if (code.isFull || memory.get(State.budget) === 0 || this.debug.onBreakpointPage()) this.leaveFull();
         return code.lookup();
       },
       decode: (head) => {
@@ -879,6 +1013,11 @@ export class Cpu implements CpuContext, MmuClient {
       hot: (head) => this.program.hot(head!),
     };
   }
+}
+
+/** Registers of a local APIC whose write neither depends on time nor interrupts a CPU that has interrupts off. */
+function isPlainApicWrite(offset: number): boolean {
+  return offset === APIC_EOI || offset === APIC_TPR;
 }
 
 export function savedState(index: number): number {

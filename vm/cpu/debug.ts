@@ -21,7 +21,9 @@ const VERSION = 0;
 const COUNT = 1;
 const STEP = 2;
 const MEMORY_WRITTEN = 3;
-const HEADER_WORDS = 4;
+const HEADER_WORDS = 6;
+/** A double of the header: the count of instructions to stop at. */
+const UNTIL = 2;
 /** Words of an entry: linear address, length, and what it waits for. */
 const ENTRY_WORDS = 4;
 const SOFTWARE = 0;
@@ -52,6 +54,7 @@ export function writeDebugSettings(buffer: SharedArrayBuffer, settings: DebugSet
   });
   words[COUNT] = entries.length;
   words[STEP] = settings.step === undefined ? 0 : settings.step + 1;
+  new Float64Array(buffer)[UNTIL] = settings.until ?? Number.POSITIVE_INFINITY;
   Atomics.add(words, VERSION, 1);
 }
 
@@ -82,11 +85,14 @@ export class CpuDebug {
   hasBreakpoints = false;
   /** The vCPU that does a single instruction; −1 when all run. */
   step = -1;
+  /** Count of instructions to stop at. */
+  until = Number.POSITIVE_INFINITY;
   /** Index of the hardware breakpoint that the running instruction has hit by an access; −1 for none. */
   watchHit = -1;
   /** What {@link atBreakpoint} has found. */
   readonly hit = { kind: 0, index: 0 };
   private readonly words: Int32Array;
+  private readonly doubles: Float64Array;
   private readonly memory: CpuMemory;
   private version = 0;
   private readonly breakpoints = new Map<number, Breakpoint[]>();
@@ -95,6 +101,7 @@ export class CpuDebug {
   constructor(memory: CpuMemory, buffer = debugBuffer()) {
     this.memory = memory;
     this.words = new Int32Array(buffer);
+    this.doubles = new Float64Array(buffer);
   }
 
   /**
@@ -116,6 +123,7 @@ export class CpuDebug {
     this.hasBreakpoints = this.breakpoints.size > 0;
     mmu.watch = this.watchpoints.size > 0 ? this : undefined;
     this.step = words[STEP]! - 1;
+    this.until = this.doubles[UNTIL]!;
     this.watchHit = -1;
     const memoryWritten = words[MEMORY_WRITTEN] !== 0;
     words[MEMORY_WRITTEN] = 0;

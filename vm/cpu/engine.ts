@@ -5,10 +5,12 @@
 import { once } from 'node:events';
 import { SHARE_ENV, Worker } from 'node:worker_threads';
 import type { Bus } from '../../devices/bus.ts';
+import type { Clock } from '../../devices/device.ts';
 import { ConfigError, HostError, Type2Error } from '../../devices/errors.ts';
 import type { GuestMemory } from '../../devices/memory.ts';
 import { HostClock } from '../clock.ts';
 import { Control, Request } from '../control.ts';
+import { cpuidLeaves } from '../cpuid.ts';
 import type { DebugSettings } from '../debug/settings.ts';
 import type {
   Engine,
@@ -19,15 +21,24 @@ import type {
   EngineSupport,
   InterruptControllers,
 } from '../engine.ts';
+import { checkFeatures, type EngineState, stateMismatch } from '../machine-state.ts';
 import type { MachineParts } from '../parts.ts';
-import type { EntryState, VcpuChange, VcpuState } from '../vcpu-state.ts';
+import { type EntryState, MSR_TSC, type VcpuChange, type VcpuState } from '../vcpu-state.ts';
 import { Chips, chipsBuffer } from './chips.ts';
+import { CpuidTable } from './cpuid-table.ts';
 import { BREAKPOINTS_MAXIMUM, debugBuffer, noteMemoryWritten, writeDebugSettings } from './debug.ts';
 import { CPU_VCPUS_MAXIMUM, SAVED_STATE_SIZE, SAVED_STATES, State } from './layout.ts';
 import { CPU_MEMORY_MAXIMUM, CpuMemory, createCpuMemory, guestMemoryOver } from './memory.ts';
 import { restoreExtended } from './system/extended-state.ts';
 import { resetState } from './system/reset.ts';
-import type { CpuThreadData, CpuThreadMessage } from './threads.ts';
+import {
+  type CpuThreadData,
+  type CpuThreadMessage,
+  RESTORED,
+  Restored,
+  WAKE,
+  WAKE_WORDS,
+} from './threads.ts';
 import { applyEntry, readVcpuState, writeVcpuState } from './vcpu-state.ts';
 
 const CAPABILITIES: EngineCapabilities = {
@@ -62,10 +73,11 @@ export class CpuEngine implements Engine {
   private readonly events: EngineEvents;
   private readonly control: Control;
   private readonly cpuMemory: CpuMemory;
+  private readonly cpuid: CpuidTable;
+  /** As the CPU's thread has them; touched here only while that stands. */
+  private readonly chips: Chips;
   private readonly data: CpuThreadData;
   private readonly wake: Int32Array;
-  /** The chips as seen from here: to be looked at, while the CPU's thread runs them. */
-  private readonly chips: Chips;
   private exited: Promise<void> = Promise.resolve();
   private running = false;
   private closing: Promise<void> | undefined;
@@ -99,16 +111,22 @@ export class CpuEngine implements Engine {
     }
     this.cpuMemory = new CpuMemory(memory, parts.memory);
     this.memory = guestMemoryOver(memory, parts.memory);
-    const wake = new SharedArrayBuffer(4);
+    const wake = new SharedArrayBuffer(4 * WAKE_WORDS);
     this.wake = new Int32Array(wake);
-    this.data = { parts, engine: name, memory, chips: chipsBuffer(parts.cpus), wake, debug: debugBuffer() };
-    this.chips = new Chips(parts.cpus, this.data.chips, {
-      clock: new HostClock(this.control),
-      alarm: { deadlineMoved: () => {} },
-      readTsc: () => 0,
-      signals: () => ({ interruptPending: () => {}, nmi: () => {}, init: () => {}, startup: () => {} }),
+    const chips = chipsBuffer(parts.cpus);
+    const cpuid = CpuidTable.buffer(parts.cpus);
+    this.cpuid = new CpuidTable(cpuid);
+    this.data = { parts, engine: name, memory, chips, cpuid, wake, debug: debugBuffer() };
+    const nothing = (): void => {};
+    this.chips = new Chips(parts.cpus, chips, {
+      hostClock: parts.deterministic ? undefined : new HostClock(this.control),
+      alarm: { deadlineMoved: nothing },
+      executed: () => this.chips.time.instructions,
+      signals: () => ({ interruptPending: nothing, nmi: nothing, init: nothing, startup: nothing }),
     });
+    this.chips.reset();
     for (let index = 0; index < parts.cpus; index++) {
+      this.cpuid.set(index, cpuidLeaves({ index, cpus: parts.cpus, long: true }));
       resetState(this.cpuMemory, index === 0);
       this.putAside(index);
     }
@@ -116,6 +134,10 @@ export class CpuEngine implements Engine {
 
   mapDevices(pio: Bus, mmio: Bus): void {
     this.chips.map(pio, mmio);
+  }
+
+  get clock(): Clock {
+    return this.chips.time;
   }
 
   setEntry(entry: EntryState): void {
@@ -196,18 +218,61 @@ export class CpuEngine implements Engine {
     this.control.request = Request.run;
   }
 
-  saveVcpus(): VcpuState[] {
-    return Array.from({ length: this.parts.cpus }, (_, index) => {
-      this.takeUp(index);
-      return readVcpuState(this.cpuMemory, { tprClass: 0, lapic: undefined, tscDeadline: 0n, tsc: 0n });
-    });
+  save(now: number): EngineState {
+    const { time, devices } = this.chips;
+    const vcpus = this.vcpusAt(now);
+    return {
+      engine: this.name,
+      vcpus,
+      chips: Object.fromEntries(devices.map((device) => [device.name, device.save()])),
+      tscFrequency: time.tscFrequency,
+    };
   }
 
-  restoreVcpus(states: readonly VcpuState[]): void {
-    states.slice(0, this.parts.cpus).forEach((state, index) => {
+  restore(state: EngineState, now: number, lenient: boolean): void {
+    if (!lenient)
+      checkFeatures(state, cpuidLeaves({ index: 0, cpus: this.parts.cpus, long: true }), this.name);
+    const { time, devices } = this.chips;
+    const isOwn = time.name in state.chips;
+    for (const device of devices) {
+      const saved = state.chips[device.name];
+      if (saved !== undefined) device.restore(saved);
+      else if (device !== time) throw stateMismatch(`the saved state lacks ${device.name}`, '');
+    }
+    if (!isOwn) {
+      time.reset();
+      time.tscFrequency = state.tscFrequency;
+      time.setTsc(Number(state.vcpus[0]!.msrs.get(MSR_TSC) ?? 0n), now);
+    }
+    if (time.isVirtual) time.skipTo(now);
+    state.vcpus.forEach((vcpu, index) => {
       this.takeUp(index);
-      writeVcpuState(this.cpuMemory, state);
+      writeVcpuState(this.cpuMemory, vcpu);
       this.putAside(index);
+      this.cpuid.set(index, vcpu.cpuid);
+    });
+    Atomics.store(this.wake, RESTORED, isOwn ? Restored.fromCpu : Restored.fromKvm);
+    this.wakeDevices();
+  }
+
+  get instructionCount(): number | undefined {
+    const { time } = this.chips;
+    return time.isVirtual ? time.instructions : undefined;
+  }
+
+  vcpuStates(): VcpuState[] {
+    return this.vcpusAt(this.chips.time.now());
+  }
+
+  private vcpusAt(now: number): VcpuState[] {
+    const { time, apics } = this.chips;
+    return apics.map((apic, index) => {
+      this.takeUp(index);
+      return readVcpuState(this.cpuMemory, {
+        taskPriority: apic.taskPriority,
+        tsc: time.tsc(now),
+        cpuid: this.cpuid.get(index),
+      });
     });
   }
 
@@ -236,8 +301,8 @@ export class CpuEngine implements Engine {
   }
 
   wakeDevices(): void {
-    Atomics.store(this.wake, 0, 1);
-    Atomics.notify(this.wake, 0);
+    Atomics.store(this.wake, WAKE, 1);
+    Atomics.notify(this.wake, WAKE);
   }
 
   checkHalted(): void {

@@ -4,7 +4,8 @@
  * Between slices it does what on KVM is a device thread's work: console, deadlines, virtqueues. When no vCPU
  * has anything to do it sleeps until a deadline or until the main thread writes the wake word.
  */
-import type { Clock } from '../../devices/device.ts';
+
+import type { GuestConsole } from '../console.ts';
 import { type Control, Request } from '../control.ts';
 import { type DebugEvent, DebugKind, debugEvent } from '../debug/settings.ts';
 import { type Exit, ExitReason, type Vcpu } from '../engine.ts';
@@ -12,6 +13,7 @@ import type { Platform } from '../platform.ts';
 import type { Chips } from './chips.ts';
 import { ACCESS_DATA, type Cpu, CpuExit } from './cpu.ts';
 import type { CpuMemory } from './memory.ts';
+import { RESTORED, Restored, WAKE } from './threads.ts';
 
 /** Instructions between two looks at the clock, about a tenth of a millisecond of compiled code. */
 const SLICE = 100_000;
@@ -25,8 +27,10 @@ export interface CpuGroupParts {
   readonly chips: Chips;
   readonly platform: Platform;
   readonly control: Control;
-  readonly clock: Clock;
-  /** Written and notified by the main thread when there is something to look at. */
+  /** Statistics: instructions executed by this and all former runs. */
+  readonly instructions: Float64Array;
+  readonly console: GuestConsole;
+  /** See {@link CpuThreadData.wake}. */
   readonly wake: Int32Array;
 }
 
@@ -37,16 +41,20 @@ export class CpuGroup implements Vcpu {
   readonly debugEvent: DebugEvent = debugEvent(0);
   private readonly parts: CpuGroupParts;
   /** Instructions that are left of the selected vCPU's turn. */
-  private turn = SLICE;
+  private turn = 0;
+  private readonly instructionsBefore: number;
   /** Virtqueues that a driver has notified. */
   private readonly notified: { readonly device: number; readonly queue: number }[] = [];
   private nextDeadline = 0;
-  private isSettled = false;
   /** A debugger's single step waits for a device's answer. */
   private isStepping = false;
+  private inputOffered = false;
+  /** Whether the vCPUs' states are where others can see and change them. */
+  private isSettled = true;
 
   constructor(parts: CpuGroupParts) {
     this.parts = parts;
+    this.instructionsBefore = parts.instructions[0]!;
     this.data = parts.memory.data;
   }
 
@@ -55,33 +63,42 @@ export class CpuGroup implements Vcpu {
     this.notified.push({ device, queue });
   }
 
+  private notifyAllQueues(): void {
+    this.parts.platform.virtio.forEach(({ transport }, device) => {
+      transport.queues.forEach((_, queue) => {
+        this.queueNotified(device, queue);
+      });
+    });
+  }
+
   /** A deadline has moved. */
   deadlineMoved(): void {
     this.nextDeadline = 0;
+    // Virtual time must not run past the new one.
+    if (this.parts.chips.time.isVirtual) this.parts.cpu.yield();
   }
 
   run(): ExitReason {
     const { cpu, control, wake } = this.parts;
-    if (this.isSettled) {
-      // What was stored may be another state by now.
-      this.isSettled = false;
-      this.nextDeadline = 0;
-      cpu.reloadDebug();
-      cpu.load();
-    }
+    if (this.isSettled) this.takeUp();
     const half = cpu.settle();
     if (half !== CpuExit.slice) return this.accessOf(half);
     if (this.isStepping || cpu.debug.watchHit >= 0) return this.stopped();
     for (;;) {
       if (control.request !== Request.run) return ExitReason.interrupted;
-      if (Atomics.load(wake, 0) !== 0) {
-        Atomics.store(wake, 0, 0);
+      if (cpu.executed >= cpu.debug.until) {
+        this.isStepping = true;
+        return this.stopped();
+      }
+      if (Atomics.load(wake, WAKE) !== 0) {
+        Atomics.store(wake, WAKE, 0);
         this.lookAround();
       }
       if (this.notified.length > 0) this.workOffQueues();
       this.expire();
       if (control.ended) return ExitReason.interrupted;
       if (!this.pick()) {
+        if (this.haltedForGood()) return ExitReason.hlt;
         this.sleep();
         continue;
       }
@@ -93,11 +110,9 @@ export class CpuGroup implements Vcpu {
         if (reason === CpuExit.shutdown) return ExitReason.shutdown;
         return this.accessOf(reason);
       }
-      const before = cpu.executed;
-      const reason = cpu.run(SLICE);
-      this.turn -= cpu.executed - before;
-      switch (reason) {
+      switch (this.runSelected()) {
         case CpuExit.slice:
+          continue;
         case CpuExit.halted:
           this.turn = 0;
           continue;
@@ -105,8 +120,10 @@ export class CpuGroup implements Vcpu {
           return ExitReason.shutdown;
         case CpuExit.debug:
           return this.stopped();
+        case CpuExit.io:
+          return this.accessOf(CpuExit.io);
         default:
-          return this.accessOf(reason);
+          return this.accessOf(CpuExit.mmio);
       }
     }
   }
@@ -124,6 +141,43 @@ export class CpuGroup implements Vcpu {
     debug.watchHit = -1;
     this.isStepping = false;
     return ExitReason.debug;
+  }
+
+  /** Runs the selected vCPU for a while. */
+  private runSelected(): CpuExit {
+    const { cpu, cpus, chips, instructions } = this.parts;
+    const before = cpu.executed;
+    let reason: CpuExit;
+    if (chips.time.isVirtual) {
+      // Deadlines and turns end at an exact instruction; what a slice is cut into beside that, nobody sees.
+      const left = Math.max(
+        1,
+        Math.min(Math.ceil(this.nextDeadline - chips.time.now()), cpu.debug.until - cpu.executed),
+      );
+      const wanted = cpus > 1 ? Math.min(this.turn, left) : left;
+      reason = cpu.run(Math.min(wanted, SLICE), wanted <= SLICE);
+      this.turn -= cpu.executed - before;
+    } else {
+      reason = cpu.run(SLICE);
+      this.turn = reason === CpuExit.slice ? 0 : this.turn - (cpu.executed - before);
+    }
+    instructions[0] = this.instructionsBefore + cpu.executed;
+    return reason;
+  }
+
+  /** Goes on from the states that were put aside, which may be others by now. */
+  private takeUp(): void {
+    const { cpu, chips, wake } = this.parts;
+    const { time } = chips;
+    this.isSettled = false;
+    this.nextDeadline = 0;
+    this.turn = time.turn;
+    cpu.executed = time.instructions;
+    const restored = Atomics.exchange(wake, RESTORED, Restored.no);
+    if (restored !== Restored.no) cpu.forgetCode();
+    cpu.reloadDebug();
+    if (restored === Restored.fromKvm) this.notifyAllQueues();
+    cpu.takeUp(time.current);
   }
 
   /** What the exit is about. */
@@ -160,7 +214,7 @@ export class CpuGroup implements Vcpu {
     const { platform, control, cpu, cpus } = this.parts;
     const { serial, acpiPm } = platform;
     serial.state.lock.acquire();
-    serial.inputReady();
+    if (!serial.hasReceived) serial.inputReady();
     serial.outputDrained();
     serial.state.lock.release();
     if (control.takePowerButton()) {
@@ -179,7 +233,7 @@ export class CpuGroup implements Vcpu {
   }
 
   private expire(): void {
-    const now = this.parts.clock.now();
+    const now = this.parts.chips.time.now();
     if (now < this.nextDeadline) return;
     const { platform, chips } = this.parts;
     for (const device of platform.timed) if (device.deadline() <= now) device.expire(now);
@@ -195,18 +249,48 @@ export class CpuGroup implements Vcpu {
     return next;
   }
 
+  /** Until the next deadline; virtual time jumps there, unless there is none. */
   private sleep(): void {
-    const { clock, wake } = this.parts;
-    const milliseconds = Math.min((this.earliest() - clock.now()) / 1e6, SLEEP_MAXIMUM);
+    const { chips, wake } = this.parts;
+    const { time } = chips;
+    const next = this.earliest();
+    if (time.isVirtual) {
+      if (this.offersInput()) return;
+      if (next !== Number.POSITIVE_INFINITY) {
+        time.skipTo(next);
+        return;
+      }
+    }
+    const milliseconds = Math.min((next - time.now()) / 1e6, SLEEP_MAXIMUM);
     if (milliseconds <= 0) return;
-    Atomics.wait(wake, 0, 0, milliseconds);
+    Atomics.wait(wake, WAKE, 0, milliseconds);
   }
 
-  settle(): void {
-    const { cpu } = this.parts;
-    cpu.settle();
-    cpu.store();
+  /** The first time that the guest waits, and for input too, it gets what there is. @returns whether there was any */
+  private offersInput(): boolean {
+    const { serial } = this.parts.platform;
+    if (this.inputOffered || !serial.listens) return false;
+    this.inputOffered = true;
+    this.parts.console.listen();
+    serial.state.lock.acquire();
+    serial.inputReady();
+    serial.state.lock.release();
+    return serial.hasReceived;
+  }
+
+  settle(): ExitReason {
+    const { cpu, chips } = this.parts;
+    const { time } = chips;
+    if (this.isSettled) return ExitReason.interrupted;
+    const half = cpu.settle();
+    if (half !== CpuExit.slice) return this.accessOf(half);
+    while (this.notified.length > 0) this.workOffQueues();
+    cpu.putAside();
+    time.current = cpu.index;
+    time.turn = this.turn;
+    time.instructions = cpu.executed;
     this.isSettled = true;
+    return ExitReason.interrupted;
   }
 
   haltedForGood(): boolean {

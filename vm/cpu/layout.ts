@@ -94,9 +94,13 @@ export const State = {
   waitsForStartup: 0x1608,
   /** Set while an interrupt may wait: what enables interrupts then goes the long way. */
   attention: 0x160c,
+  /** An event that was on its way into the CPU when the state was saved elsewhere: {@link EventKind} and vector, 0 for none. */
+  event: 0x1610,
+  /** Its error code, −1 for none. */
+  eventError: 0x1614,
   /** Area where values for helpers lie. */
   scratch: 0x14c0,
-  end: 0x1610,
+  end: 0x1618,
 } as const;
 
 /** Where the states of vCPUs lie that aren't running: each as long as from State.gpr to State.end. */
@@ -145,6 +149,9 @@ export const ModeBit = {
   /** GS has no limit below 4 GiB. */
   flatGs: 1 << 7,
 } as const;
+
+/** What {@link State.event} is, in its bits 8 and up. */
+export const EventKind = { exception: 1, external: 2, software: 3, nmi: 4 } as const;
 
 /** Segment numbers as instructions encode them. */
 export const Seg = {

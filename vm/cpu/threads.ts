@@ -2,13 +2,23 @@
 import type { EngineName } from '../engine.ts';
 import type { MachineParts } from '../parts.ts';
 
+/** Written and notified by the main thread to make the CPU's look around. */
+export const WAKE = 0;
+/** Written by the main thread when it has restored a state: {@link Restored}. */
+export const RESTORED = 1;
+/** What a restored state came from. On KVM, queues may have been notified that nobody has looked into. */
+export const Restored = { no: 0, fromCpu: 1, fromKvm: 2 } as const;
+export const WAKE_WORDS = 2;
+
 export interface CpuThreadData {
   readonly parts: MachineParts;
   readonly engine: EngineName;
   readonly memory: WebAssembly.Memory;
   /** State of interrupt controllers and timers. */
   readonly chips: SharedArrayBuffer;
-  /** One word: written and notified to make the thread look around. */
+  /** Of a {@link CpuidTable}. */
+  readonly cpuid: SharedArrayBuffer;
+  /** Words at {@link WAKE} and {@link RESTORED}. */
   readonly wake: SharedArrayBuffer;
   /** A debugger's settings: see debug.ts. */
   readonly debug: SharedArrayBuffer;

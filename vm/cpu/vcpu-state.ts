@@ -2,26 +2,30 @@
  * A vCPU's state between the CPU's memory and its neutral form (vm/vcpu-state.ts). On the main thread as
  * well as on the CPU's: both see the same memory.
  */
+import type { CpuidLeaf } from '../cpuid.ts';
 import {
   type EntryState,
   MpState,
+  MSR_TSC,
+  type PendingEvents,
   type Segment,
   type SystemRegisters,
   type VcpuState,
 } from '../vcpu-state.ts';
-import { Seg, State } from './layout.ts';
+import { Vector } from './fault.ts';
+import { EventKind, Seg, State } from './layout.ts';
 import type { CpuMemory } from './memory.ts';
 import { EFLAGS_DEFINED, getEflags, setEflags } from './system/context.ts';
 import { PLAIN_MSRS } from './system/control-registers.ts';
 import { restoreExtended, saveExtended } from './system/extended-state.ts';
 import { Attribute } from './system/segments.ts';
 
-/** What a vCPU has besides the bytes at {@link State}. */
+/** What a vCPU's state has besides the bytes at {@link State}. */
 export interface VcpuExtra {
-  tprClass: number;
-  lapic: Uint8Array | undefined;
-  tscDeadline: bigint;
-  tsc: bigint;
+  /** Of the local APIC: CR8. */
+  readonly taskPriority: number;
+  readonly tsc: number;
+  readonly cpuid: readonly CpuidLeaf[];
 }
 
 const GPR_NAMES = [
@@ -140,8 +144,7 @@ export function readVcpuState(memory: CpuMemory, extra: VcpuExtra): VcpuState {
   const msrs = new Map<number, bigint>();
   for (const [index, address] of Object.entries(PLAIN_MSRS))
     msrs.set(Number(index), memory.u64[address >> 3]!);
-  msrs.set(0x10, extra.tsc);
-  msrs.set(0x6e0, extra.tscDeadline);
+  msrs.set(MSR_TSC, BigInt(extra.tsc));
   const dr = (n: number): bigint => memory.u64[(State.dr >> 3) + n]!;
   return {
     registers,
@@ -153,7 +156,7 @@ export function readVcpuState(memory: CpuMemory, extra: VcpuExtra): VcpuState {
       cr2: memory.u64[State.cr2 >> 3]!,
       cr3: memory.u64[State.cr3 >> 3]!,
       cr4: memory.u64[State.cr4 >> 3]!,
-      cr8: BigInt(extra.tprClass),
+      cr8: BigInt(extra.taskPriority),
       efer: memory.u64[State.efer >> 3]!,
       apicBase: BigInt(memory.u32[State.apicBase >> 2]!),
     },
@@ -167,26 +170,54 @@ export function readVcpuState(memory: CpuMemory, extra: VcpuExtra): VcpuState {
         : memory.get(State.halted) !== 0
           ? MpState.halted
           : MpState.runnable,
-    events: {
-      exception: { injected: false, vector: 0, hasErrorCode: false, errorCode: 0 },
-      interrupt: {
-        injected: false,
-        vector: 0,
-        soft: false,
-        shadow: memory.get(State.interruptShadow) !== 0 ? 1 : 0,
-      },
-      nmi: {
-        injected: false,
-        pending: memory.get(State.nmiPending) !== 0,
-        masked: memory.get(State.nmiMasked) !== 0,
-      },
-    },
-    lapic: extra.lapic,
+    events: readEvents(memory),
+    cpuid: extra.cpuid,
   };
 }
 
-/** Writes a neutral state into the CPU's memory. @returns what doesn't lie there */
-export function writeVcpuState(memory: CpuMemory, state: VcpuState): VcpuExtra {
+function readEvents(memory: CpuMemory): PendingEvents {
+  const event = memory.get(State.event);
+  const kind = event >> 8;
+  const vector = event & 0xff;
+  const error = memory.get(State.eventError);
+  const isException = kind === EventKind.exception;
+  const isInterrupt = kind === EventKind.external || kind === EventKind.software;
+  return {
+    exception: {
+      injected: isException,
+      vector: isException ? vector : 0,
+      hasErrorCode: isException && error >= 0,
+      errorCode: isException && error >= 0 ? error : 0,
+    },
+    interrupt: {
+      injected: isInterrupt,
+      vector: isInterrupt ? vector : 0,
+      soft: kind === EventKind.software,
+      shadow: memory.get(State.interruptShadow) !== 0 ? 1 : 0,
+    },
+    nmi: {
+      injected: kind === EventKind.nmi,
+      pending: memory.get(State.nmiPending) !== 0,
+      masked: memory.get(State.nmiMasked) !== 0,
+    },
+  };
+}
+
+function writeEvents(memory: CpuMemory, { exception, interrupt, nmi }: PendingEvents): void {
+  let event = 0;
+  if (exception.injected) event = (EventKind.exception << 8) | exception.vector;
+  else if (nmi.injected) event = (EventKind.nmi << 8) | Vector.NMI;
+  else if (interrupt.injected)
+    event = ((interrupt.soft ? EventKind.software : EventKind.external) << 8) | interrupt.vector;
+  memory.set(State.event, event);
+  memory.set(State.eventError, exception.injected && exception.hasErrorCode ? exception.errorCode : -1);
+  memory.set(State.interruptShadow, interrupt.shadow !== 0 ? 1 : 0);
+  memory.set(State.nmiMasked, nmi.masked ? 1 : 0);
+  memory.set(State.nmiPending, nmi.pending ? 1 : 0);
+}
+
+/** Writes a neutral state into the CPU's memory, but for what {@link VcpuExtra} has. */
+export function writeVcpuState(memory: CpuMemory, state: VcpuState): void {
   applyEntry(memory, { registers: state.registers, system: state.system });
   state.debug.forEach((value, i) => {
     memory.u64[(State.dr >> 3) + i] = value;
@@ -200,16 +231,10 @@ export function writeVcpuState(memory: CpuMemory, state: VcpuState): VcpuExtra {
   memory.u64[(State.segBase >> 3) + Seg.gs] = state.system.gs.base;
   restoreExtended(memory, state.xsave);
   memory.set(State.halted, state.mpState === MpState.halted ? 1 : 0);
-  memory.set(State.interruptShadow, state.events.interrupt.shadow !== 0 ? 1 : 0);
-  memory.set(State.nmiMasked, state.events.nmi.masked ? 1 : 0);
-  memory.set(State.nmiPending, state.events.nmi.pending ? 1 : 0);
+  writeEvents(memory, state.events);
+  // Whether an interrupt waits is to be looked at.
+  memory.set(State.attention, 1);
   memory.set(State.apicBase, Number(BigInt.asIntN(32, state.system.apicBase)));
   const waits = state.mpState === MpState.uninitialized || state.mpState === MpState.initReceived;
   memory.set(State.waitsForStartup, waits ? 1 : 0);
-  return {
-    tprClass: Number(state.system.cr8),
-    lapic: state.lapic,
-    tscDeadline: state.msrs.get(0x6e0) ?? 0n,
-    tsc: state.msrs.get(0x10) ?? 0n,
-  };
 }

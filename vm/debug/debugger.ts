@@ -5,11 +5,19 @@
  * All vCPUs stop and go together. A step is done by one vCPU alone, and takes no interrupt.
  */
 import { EventEmitter } from 'node:events';
+import { Type2Error } from '../../devices/errors.ts';
 import { GuestAddressError } from '../../devices/memory.ts';
 import type { Machine } from '../machine.ts';
+import type { MachineState } from '../machine-state.ts';
 import type { VcpuChange, VcpuState } from '../vcpu-state.ts';
 import { type PageWalk, walkPages } from './page-walk.ts';
-import { type DebugEvent, DebugKind, type HardwareAccess, type HardwareBreakpoint } from './settings.ts';
+import {
+  type DebugEvent,
+  DebugKind,
+  type DebugSettings,
+  type HardwareAccess,
+  type HardwareBreakpoint,
+} from './settings.ts';
 
 /** Why the machine stands. */
 export interface DebugStop {
@@ -27,6 +35,9 @@ export interface DebuggerEventMap {
 }
 
 const PAGE = 4096;
+/** Instructions between two states that are kept to go back to: about a second's worth. */
+const CHECKPOINT_INSTRUCTIONS = 100e6;
+const CHECKPOINTS_MAXIMUM = 5;
 
 /** Debugs one machine. */
 export class Debugger extends EventEmitter<DebuggerEventMap> {
@@ -34,6 +45,10 @@ export class Debugger extends EventEmitter<DebuggerEventMap> {
   private readonly software = new Set<bigint>();
   private readonly hardware: HardwareBreakpoint[] = [];
   private stepping: number | undefined;
+  /** The count of instructions that the machine runs to. */
+  private until: number | undefined;
+  /** States to go back to, in order of time. */
+  private readonly checkpoints: { readonly instructions: number; readonly state: MachineState }[] = [];
   /** What the engine was told last of {@link hardware}: stops name it by index. */
   private armed: readonly HardwareBreakpoint[] = [];
   /** Stops of other vCPUs at the same time, which nobody has heard of yet. */
@@ -67,9 +82,40 @@ export class Debugger extends EventEmitter<DebuggerEventMap> {
     this.go(undefined);
   }
 
-  /** Lets a vCPU do one instruction. */
+  /**
+   * Lets a vCPU do one instruction. In a run that repeats itself, whichever vCPU's turn it is does one, or takes an
+   * interrupt that is due: anything else would not be repeated.
+   */
   step(vcpu: number): void {
-    this.go(vcpu);
+    const count = this.machine.instructionCount;
+    if (count === undefined) this.go(vcpu);
+    else this.go(undefined, count + 1);
+  }
+
+  /**
+   * Undoes instructions, in a run that repeats itself: takes up a state from before and runs to where it shall be.
+   * What disks hold, and console input, is not taken back.
+   * @throws Type2Error with code `BACK` where that can't be done
+   */
+  back(instructions: number): void {
+    const count = this.machine.instructionCount;
+    if (count === undefined) {
+      throw new Type2Error('BACK', 'only a run that repeats itself can go back', {
+        hint: 'Start it with --deterministic, which needs --engine jit or interp.',
+      });
+    }
+    const target = count - instructions;
+    const from = this.checkpoints.findLast((checkpoint) => checkpoint.instructions <= target);
+    if (from === undefined) {
+      throw new Type2Error(
+        'BACK',
+        `that is before the beginning: ${count - (this.checkpoints[0]?.instructions ?? count)} instructions can be undone`,
+      );
+    }
+    this.machine.restore(from.state);
+    this.states = undefined;
+    // Breakpoints on the way are none: nobody wants to stop there.
+    this.run({ software: [], hardware: [], step: undefined, until: target });
   }
 
   /** Stops the machine, wherever it is. Nothing happens when it stands. */
@@ -81,18 +127,35 @@ export class Debugger extends EventEmitter<DebuggerEventMap> {
     this.stopped(first ?? { vcpu: this.stepping ?? 0, reason: 'interrupted' });
   }
 
-  private go(step: number | undefined): void {
-    const next = step === undefined ? this.waiting.shift() : undefined;
+  private go(step: number | undefined, until?: number): void {
+    const next = step === undefined && until === undefined ? this.waiting.shift() : undefined;
     if (next !== undefined) {
       queueMicrotask(() => this.stopped(next));
       return;
     }
     this.waiting.length = 0;
-    this.stepping = step;
-    this.armed = [...this.hardware];
-    this.machine.setDebug({ software: [...this.software], hardware: this.armed, step });
+    this.keepCheckpoint();
+    this.run({ software: [...this.software], hardware: [...this.hardware], step, until });
+  }
+
+  private run(settings: DebugSettings): void {
+    this.stepping = settings.step;
+    this.until = settings.until;
+    this.armed = settings.hardware;
+    this.machine.setDebug(settings);
     this.states = undefined;
     this.machine.resume();
+  }
+
+  /** Keeps the state to go back to, at the beginning and now and then. */
+  private keepCheckpoint(): void {
+    const count = this.machine.instructionCount;
+    if (count === undefined) return;
+    const last = this.checkpoints.at(-1);
+    if (last !== undefined && count - last.instructions < CHECKPOINT_INSTRUCTIONS) return;
+    this.checkpoints.push({ instructions: count, state: this.machine.save() });
+    // The beginning stays.
+    if (this.checkpoints.length > CHECKPOINTS_MAXIMUM) this.checkpoints.splice(1, 1);
   }
 
   private readonly onStop = (): void => {
@@ -104,7 +167,7 @@ export class Debugger extends EventEmitter<DebuggerEventMap> {
     const [first, ...others] = this.sort(stops);
     // The guest's own INT3 or trap, and nothing of ours: it goes on as if nothing had been.
     if (first === undefined) {
-      this.go(this.stepping);
+      this.go(this.stepping, this.until);
       return;
     }
     this.waiting.push(...others);
@@ -125,7 +188,8 @@ export class Debugger extends EventEmitter<DebuggerEventMap> {
     for (const event of events) {
       const { vcpu, kind, detail } = event;
       const hardware = this.armed[detail];
-      if (kind === DebugKind.step && this.stepping === vcpu) stops.push({ vcpu, reason: 'step' });
+      if (kind === DebugKind.step && (this.stepping === vcpu || this.until !== undefined))
+        stops.push({ vcpu, reason: 'step' });
       else if (kind === DebugKind.hardware && hardware !== undefined)
         stops.push({ vcpu, reason: 'hardware', hardware });
       else if (kind !== DebugKind.step && this.isOurs(event)) stops.push({ vcpu, reason: 'breakpoint' });

@@ -21,6 +21,11 @@ export interface DebugSettings {
   readonly hardware: readonly HardwareBreakpoint[];
   /** The only vCPU that runs, and only for one instruction; undefined when all run. */
   readonly step: number | undefined;
+  /**
+   * Stops when so many instructions have been done since power-on, as a step does; for engines that count them
+   * (see {@link Engine.instructionCount}).
+   */
+  readonly until?: number | undefined;
 }
 
 /** Nothing. */

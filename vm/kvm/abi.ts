@@ -198,13 +198,47 @@ export const kvm_irq_routing_entry = struct({
   rest: array('u32', 6),
 });
 export const kvm_irqchip = struct({ chip_id: 'u32', pad: 'u32', chip: { bytes: 512, align: 8 } });
-/** What `chip` holds for the IOAPIC; its redirection entries follow. */
+/** What `chip` of a kvm_irqchip holds for a PIC, and for the IOAPIC. */
+export const kvm_pic_state = struct({
+  last_irr: 'u8',
+  irr: 'u8',
+  imr: 'u8',
+  isr: 'u8',
+  priority_add: 'u8',
+  irq_base: 'u8',
+  read_reg_select: 'u8',
+  poll: 'u8',
+  special_mask: 'u8',
+  init_state: 'u8',
+  auto_eoi: 'u8',
+  rotate_on_auto_eoi: 'u8',
+  special_fully_nested_mode: 'u8',
+  init4: 'u8',
+  elcr: 'u8',
+  elcr_mask: 'u8',
+});
 export const kvm_ioapic_state = struct({
   base_address: 'u64',
   ioregsel: 'u32',
   id: 'u32',
   irr: 'u32',
   pad: 'u32',
+  redirtbl: array('u64', 24),
+});
+export const kvm_pit_channel_state = struct({
+  count: 'u32',
+  latched_count: 'u16',
+  count_latched: 'u8',
+  status_latched: 'u8',
+  status: 'u8',
+  read_state: 'u8',
+  write_state: 'u8',
+  write_latch: 'u8',
+  rw_mode: 'u8',
+  mode: 'u8',
+  bcd: 'u8',
+  gate: 'u8',
+  count_load_time: 'u64',
 });
 export const kvm_pit_state2 = struct({
   channels: { bytes: 72, align: 8 },
@@ -277,6 +311,9 @@ export const STRUCTS: Readonly<Record<string, Struct>> = {
   kvm_msr_entry,
   kvm_msr_list,
   kvm_pit_config,
+  kvm_pic_state,
+  kvm_ioapic_state,
+  kvm_pit_channel_state,
   kvm_irqfd,
   kvm_ioeventfd,
   kvm_clock_data,
@@ -350,6 +387,8 @@ export const IOCTL = {
   KVM_SET_XSAVE: W(0xa5, kvm_xsave),
   KVM_GET_XCRS: R(0xa6, kvm_xcrs),
   KVM_SET_XCRS: W(0xa7, kvm_xcrs),
+  KVM_SET_TSC_KHZ: IO(0xa2),
+  KVM_GET_TSC_KHZ: IO(0xa3),
   KVM_KVMCLOCK_CTRL: IO(0xad),
 } as const;
 export type IoctlName = keyof typeof IOCTL;

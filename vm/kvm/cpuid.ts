@@ -4,16 +4,7 @@
  * appendix E; Documentation/virt/kvm/x86/cpuid.rst.
  */
 
-/** One leaf, as struct kvm_cpuid_entry2 has it. All values unsigned 32-bit. */
-export interface CpuidEntry {
-  readonly function: number;
-  readonly index: number;
-  readonly flags: number;
-  readonly eax: number;
-  readonly ebx: number;
-  readonly ecx: number;
-  readonly edx: number;
-}
+import type { CpuidLeaf } from '../cpuid.ts';
 
 const LEAF1_EDX_HTT = 1 << 28;
 const LEAF1_ECX_MONITOR = 1 << 3;
@@ -28,11 +19,11 @@ const FLAG_SIGNIFICANT_INDEX = 1;
 
 /** The leaves for one vCPU. @param cpus - vCPUs of the machine; the APIC id is the vCPU's index */
 export function guestCpuid(
-  supported: readonly CpuidEntry[],
+  supported: readonly CpuidLeaf[],
   vcpu: number,
   cpus: number,
   tscDeadline: boolean,
-): CpuidEntry[] {
+): CpuidLeaf[] {
   const topologyLeaves = new Set([0xb, 0x1f]);
   const entries = supported
     .filter((entry) => !topologyLeaves.has(entry.function))
@@ -43,7 +34,7 @@ export function guestCpuid(
   return entries;
 }
 
-function adapt(entry: CpuidEntry, vcpu: number, cpus: number, tscDeadline: boolean): CpuidEntry {
+function adapt(entry: CpuidLeaf, vcpu: number, cpus: number, tscDeadline: boolean): CpuidLeaf {
   const { eax, ebx, ecx, edx } = entry;
   switch (entry.function) {
     case 1:
@@ -77,8 +68,8 @@ function adapt(entry: CpuidEntry, vcpu: number, cpus: number, tscDeadline: boole
 }
 
 /** Extended topology, leaves 0BH and 1FH. */
-function topology(leaf: number, vcpu: number, cpus: number): CpuidEntry[] {
-  const level = (index: number, shift: number, count: number, type: number): CpuidEntry => ({
+function topology(leaf: number, vcpu: number, cpus: number): CpuidLeaf[] {
+  const level = (index: number, shift: number, count: number, type: number): CpuidLeaf => ({
     function: leaf,
     index,
     flags: FLAG_SIGNIFICANT_INDEX,

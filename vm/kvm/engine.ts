@@ -3,18 +3,23 @@
  * thread for each vCPU and one for the devices, and stops them again. While the guest runs, the main
  * thread does nothing for it.
  */
-import { Type2Error } from '../../devices/errors.ts';
+import type { Clock } from '../../devices/device.ts';
+import { ConfigError, Type2Error } from '../../devices/errors.ts';
 import * as libc from '../../devices/host/libc.ts';
 import type { GuestMemory, HostAddress } from '../../devices/memory.ts';
 import { QUEUE_NOTIFY } from '../../devices/virtio/mmio.ts';
+import { HostClock } from '../clock.ts';
 import { Control, Request } from '../control.ts';
+import { type CpuidLeaf, cpuidLeaves, withoutFeatures } from '../cpuid.ts';
 import type { DebugKind, DebugSettings } from '../debug/settings.ts';
 import type { Engine, EngineCapabilities, EngineEvents, InterruptControllers } from '../engine.ts';
 import { CPUS_MAXIMUM, MEMORY_MAXIMUM, virtioSlot } from '../layout.ts';
+import { checkFeatures, type EngineState, stateMismatch } from '../machine-state.ts';
 import type { MachineParts } from '../parts.ts';
 import { queueCounts } from '../platform.ts';
-import { type EntryState, MpState, type VcpuChange, type VcpuState } from '../vcpu-state.ts';
+import { type EntryState, MpState, MSR_TSC, type VcpuChange, type VcpuState } from '../vcpu-state.ts';
 import { IOCTL } from './abi.ts';
+import { type ApicTime, apicFromKvm, apicToKvm } from './chip-state.ts';
 import { guestCpuid } from './cpuid.ts';
 import { DEBUG_REGISTERS, KvmDebug } from './debug.ts';
 import { ioctl } from './ioctl.ts';
@@ -26,6 +31,8 @@ import type { KvmThreadData, ThreadMessage, VcpuThreadData } from './threads.ts'
 import { KvmVcpuState } from './vcpu-state.ts';
 import { KvmVm } from './vm.ts';
 
+/** TSC rates that differ by no more are the same: KVM's tsc_tolerance_ppm. */
+const TSC_TOLERANCE = 250e-6;
 /** Between two looks whether all threads have parked, in ms. */
 const PARK_POLL_MS = 1;
 /** A thread that has not come to rest after this long never will. */
@@ -46,6 +53,7 @@ export class KvmEngine implements Engine {
   readonly name = 'kvm';
   readonly capabilities: EngineCapabilities;
   readonly memory: GuestMemory;
+  readonly clock: Clock;
   private readonly parts: MachineParts;
   private readonly events: EngineEvents;
   private readonly system: KvmSystem;
@@ -62,11 +70,13 @@ export class KvmEngine implements Engine {
   private readonly debug: KvmDebug;
   private closing: Promise<void> | undefined;
 
-  /** @throws HostError when the host refuses; nothing is left behind then */
+  /** @throws HostError when the host refuses; nothing is left behind then. ConfigError for what KVM can't do */
   constructor(parts: MachineParts, events: EngineEvents) {
+    if (parts.deterministic) throw new ConfigError('kvm has no virtual time');
     this.parts = parts;
     this.events = events;
     this.control = new Control(parts.control);
+    this.clock = new HostClock(this.control);
     this.system = new KvmSystem();
     this.capabilities = kvmCapabilities(this.system, true);
     // Threads load their code while this one makes the VM; they wait for their data.
@@ -96,6 +106,8 @@ export class KvmEngine implements Engine {
       throw error;
     }
   }
+
+  readonly instructionCount = undefined;
 
   /** KVM has them in the kernel. */
   mapDevices(): void {}
@@ -144,14 +156,64 @@ export class KvmEngine implements Engine {
     this.control.request = Request.run;
   }
 
-  saveVcpus(): VcpuState[] {
-    return this.vcpus.map(({ state }) => state.save());
+  save(now: number): EngineState {
+    const tscFrequency = this.vcpus[0]!.state.getTscFrequency() * 1000;
+    const vcpus = this.vcpuStates();
+    const apics = this.vcpus.map(({ state }, i) => [
+      `lapic${i}`,
+      apicFromKvm(state.getApic(), apicTime(now, tscFrequency, vcpus[i]!)),
+    ]);
+    return {
+      engine: this.name,
+      vcpus,
+      chips: { ...Object.fromEntries(apics), ...this.vm.saveChips(now) },
+      tscFrequency,
+      kvmClock: this.vm.getClock(),
+    };
   }
 
-  restoreVcpus(states: readonly VcpuState[]): void {
-    states.forEach((state, i) => {
-      this.vcpus[i]?.state.restore(state);
+  restore(state: EngineState, now: number, lenient: boolean): void {
+    const tscDeadline = this.system.capability('KVM_CAP_TSC_DEADLINE_TIMER') > 0;
+    const here = guestCpuid(this.system.supportedCpuid(), 0, this.parts.cpus, tscDeadline);
+    if (!lenient) {
+      checkFeatures(state, here, this.name);
+      this.matchTsc(state.tscFrequency);
+    }
+    this.vm.restoreChips(state.chips, now);
+    if (state.kvmClock !== undefined) this.vm.setClock(state.kvmClock);
+    state.vcpus.forEach((vcpu, i) => {
+      const saved = state.chips[`lapic${i}`];
+      if (saved === undefined) throw stateMismatch(`the saved state lacks lapic${i}`, '');
+      this.vcpus[i]!.state.restore(vcpu, apicToKvm(saved, apicTime(now, state.tscFrequency, vcpu)));
     });
+    const levels = new Int32Array(this.threadData.irqLevels);
+    this.vm.levels().forEach((level, gsi) => {
+      levels[gsi] = level;
+    });
+    // Queues may have been notified before.
+    for (const fd of this.threadData.notifyFds.flat()) this.writer.signal(fd);
+    this.wakeDevices();
+  }
+
+  /** @throws Type2Error when the guest's TSC would run at another rate than it has measured */
+  private matchTsc(frequency: number): void {
+    const wanted = Math.round(frequency / 1000);
+    for (const { state } of this.vcpus) {
+      const here = state.getTscFrequency();
+      if (Math.abs(here - wanted) <= here * TSC_TOLERANCE) continue;
+      try {
+        state.setTscFrequency(wanted);
+      } catch {
+        throw stateMismatch(
+          `the guest has a time stamp counter of ${wanted / 1000} MHz, and this processor of ${here / 1000} MHz can't scale its own`,
+          'Go on with --engine jit, which can have any; or start the guest on KVM.',
+        );
+      }
+    }
+  }
+
+  vcpuStates(): VcpuState[] {
+    return this.vcpus.map(({ state }) => state.save());
   }
 
   changeVcpu(index: number, { registers, system, xsave }: VcpuChange): void {
@@ -169,7 +231,7 @@ export class KvmEngine implements Engine {
 
   interruptControllers(): InterruptControllers {
     return {
-      lapics: this.vcpus.map(({ state }) => state.getLapic()),
+      lapics: this.vcpus.map(({ state }) => state.getApic().page),
       redirections: this.vm.ioapicRedirections(),
     };
   }
@@ -234,10 +296,16 @@ export class KvmEngine implements Engine {
       const run = libc.mmap(this.runSize, libc.PROT_READ | libc.PROT_WRITE, libc.MAP_SHARED, fd);
       const state = new KvmVcpuState(fd, msrIndices);
       this.vcpus.push({ fd, run, state });
-      state.setCpuid(guestCpuid(supported, index, this.parts.cpus, tscDeadline));
+      state.setCpuid(this.cpuidOf(supported, index, tscDeadline));
       state.setMsrs(FIRMWARE_MSRS);
       if (index === 0) state.setMpState(MpState.runnable);
     }
+  }
+
+  private cpuidOf(supported: readonly CpuidLeaf[], index: number, tscDeadline: boolean): CpuidLeaf[] {
+    const { cpus, portable } = this.parts;
+    const own = guestCpuid(supported, index, cpus, tscDeadline);
+    return portable ? withoutFeatures(cpuidLeaves({ index, cpus, long: true }), own) : own;
   }
 
   private createEventfds(): KvmThreadData {
@@ -302,6 +370,12 @@ export class KvmEngine implements Engine {
     const threadId = this.control.thread(index);
     if (threadId !== 0) kick(threadId);
   }
+}
+
+/** Time as a vCPU's timer counts it, standing still. */
+function apicTime(now: number, tscFrequency: number, vcpu: VcpuState): ApicTime {
+  const tsc = Number(vcpu.msrs.get(MSR_TSC) ?? 0n);
+  return { clock: { now: () => now, wallTime: () => 0 }, tscFrequency, readTsc: () => tsc };
 }
 
 /** What KVM can do. @param complete - whether it has hardware behind it */

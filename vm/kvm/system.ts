@@ -3,8 +3,8 @@
  */
 import { HostError } from '../../devices/errors.ts';
 import * as libc from '../../devices/host/libc.ts';
+import type { CpuidLeaf } from '../cpuid.ts';
 import { CAP, IOCTL, KVM_API_VERSION, kvm_cpuid_entry2, kvm_cpuid2 } from './abi.ts';
-import type { CpuidEntry } from './cpuid.ts';
 import { ioctl } from './ioctl.ts';
 
 export const KVM_DEVICE = '/dev/kvm';
@@ -60,7 +60,7 @@ export class KvmSystem {
   }
 
   /** The CPUID leaves that host processor and KVM support. */
-  supportedCpuid(): CpuidEntry[] {
+  supportedCpuid(): CpuidLeaf[] {
     const capacity = 256;
     const buffer = libc.nativeBuffer(kvm_cpuid2.size + capacity * kvm_cpuid_entry2.size);
     try {

@@ -5,6 +5,7 @@
 
 import { HostError } from '../../devices/errors.ts';
 import * as libc from '../../devices/host/libc.ts';
+import type { CpuidLeaf } from '../cpuid.ts';
 import type {
   GeneralRegisters,
   MpState,
@@ -14,7 +15,7 @@ import type {
   VcpuState,
 } from '../vcpu-state.ts';
 import * as abi from './abi.ts';
-import type { CpuidEntry } from './cpuid.ts';
+import type { ApicPage } from './chip-state.ts';
 import { ioctl } from './ioctl.ts';
 
 const SEGMENTS = ['cs', 'ds', 'es', 'fs', 'gs', 'ss', 'tr', 'ldt'] as const;
@@ -23,12 +24,20 @@ const SEGMENT_BYTES = ['type', 's', 'dpl', 'present', 'avl', 'l', 'db', 'g', 'un
 const XSTATE_BV = 512;
 const CONTROLS = ['cr0', 'cr2', 'cr3', 'cr4', 'cr8', 'efer'] as const;
 
+const MSR_TSC_DEADLINE = 0x6e0;
+const APIC_GLOBAL_ENABLE = 0x800n;
+
+function sameLeaves(a: readonly CpuidLeaf[], b: readonly CpuidLeaf[]): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}
+
 /** Reads and writes the state of one vCPU. */
 export class KvmVcpuState {
   private readonly fd: number;
   private readonly msrIndices: readonly number[];
   private readonly buffer = libc.nativeBuffer(16 * 1024);
   private readonly data = this.buffer.data;
+  private cpuid: readonly CpuidLeaf[] = [];
 
   /** @param msrIndices - what {@link KvmSystem.msrIndices} gave */
   constructor(fd: number, msrIndices: readonly number[]) {
@@ -40,7 +49,8 @@ export class KvmVcpuState {
     this.buffer.free();
   }
 
-  setCpuid(entries: readonly CpuidEntry[]): void {
+  setCpuid(entries: readonly CpuidLeaf[]): void {
+    this.cpuid = entries;
     const { size, offset } = abi.kvm_cpuid_entry2;
     this.buffer.u8.fill(0);
     this.data.setUint32(abi.kvm_cpuid2.offset.nent, entries.length, true);
@@ -161,19 +171,20 @@ export class KvmVcpuState {
       msrs: this.getMsrs(),
       mpState,
       events: this.getEvents(),
-      lapic: this.getLapic(),
+      cpuid: this.cpuid,
     };
   }
 
   /** @throws HostError when KVM refuses a part: naming the ioctl, or the MSRs */
-  restore(state: VcpuState): void {
+  restore(state: VcpuState, apic: ApicPage): void {
+    if (state.cpuid.length > 0 && !sameLeaves(state.cpuid, this.cpuid)) this.setCpuid(state.cpuid);
     this.setSystem(state.system);
     this.setRegisters(state.registers);
     if (state.xcr0 !== undefined) this.setXcr0(state.xcr0);
     this.buffer.u8.fill(0, 0, abi.kvm_xsave.size);
     this.buffer.u8.set(state.xsave.subarray(0, abi.kvm_xsave.size));
     this.call('KVM_SET_XSAVE');
-    const refused = this.setMsrs(state.msrs);
+    const refused = this.setMsrs(state.msrs).filter((index) => state.msrs.get(index) !== 0n);
     if (refused.length > 0) {
       const names = refused.map((index) => `0x${index.toString(16)}`).join(', ');
       throw new HostError('KVM_MSR', `KVM refuses the saved value of MSR ${names}`, {
@@ -186,10 +197,7 @@ export class KvmVcpuState {
       this.data.setBigUint64(at, value, true);
     });
     this.call('KVM_SET_DEBUGREGS');
-    if (state.lapic !== undefined) {
-      this.buffer.u8.set(state.lapic.subarray(0, abi.kvm_lapic_state.size));
-      this.call('KVM_SET_LAPIC');
-    }
+    this.setApic(apic);
     this.setEvents(state.events);
     this.setMpState(state.mpState);
   }
@@ -223,10 +231,29 @@ export class KvmVcpuState {
     this.call('KVM_SET_XCRS');
   }
 
-  /** The local APIC's register page. */
-  getLapic(): Uint8Array {
+  /** The local APIC. */
+  getApic(): ApicPage {
+    const tscDeadline = this.getMsrs([MSR_TSC_DEADLINE]).get(MSR_TSC_DEADLINE) ?? 0n;
+    const enabled = (this.getSystem().apicBase & APIC_GLOBAL_ENABLE) !== 0n;
     this.call('KVM_GET_LAPIC');
-    return this.buffer.u8.slice(0, abi.kvm_lapic_state.size);
+    return { page: this.buffer.u8.slice(0, abi.kvm_lapic_state.size), enabled, tscDeadline };
+  }
+
+  private setApic({ page, tscDeadline }: ApicPage): void {
+    this.buffer.u8.set(page.subarray(0, abi.kvm_lapic_state.size));
+    this.call('KVM_SET_LAPIC');
+    // The timer's mode is in the page, and a deadline counts in one mode only.
+    this.setMsrs(new Map([[MSR_TSC_DEADLINE, tscDeadline]]));
+  }
+
+  /** Of the guest's TSC, in kHz. */
+  getTscFrequency(): number {
+    return ioctl(this.fd, 'KVM_GET_TSC_KHZ');
+  }
+
+  /** @throws HostError when the processor can't do it */
+  setTscFrequency(kilohertz: number): void {
+    ioctl(this.fd, 'KVM_SET_TSC_KHZ', kilohertz);
   }
 
   private getEvents(): VcpuState['events'] {

@@ -93,11 +93,13 @@ export class KvmVcpu implements Vcpu {
     return this.otherExit(reason!);
   }
 
-  settle(): void {
-    // With immediate_exit set, KVM finishes a pending port or MMIO read and returns before the guest goes on.
+  settle(): ExitReason {
+    // With immediate_exit set, KVM finishes a pending port or MMIO read and returns before the guest goes on;
+    // or with another exit, when the instruction needs one.
     this.u8[IMMEDIATE_EXIT] = 1;
-    if (libc.ioctl(this.fd, KVM_RUN, 0) < 0 && libc.errno() === libc.Errno['EINTR']) this.onInterrupted();
+    const reason = this.run();
     this.u8[IMMEDIATE_EXIT] = 0;
+    return reason;
   }
 
   haltedForGood(): boolean {

@@ -6,7 +6,10 @@
 
 import * as libc from '../../devices/host/libc.ts';
 import { GuestMemory, type HostAddress, MemoryRegion } from '../../devices/memory.ts';
-import { GSI_COUNT, ramRanges } from '../layout.ts';
+import type { SavedState } from '../../devices/state.ts';
+import { monotonicNow } from '../clock.ts';
+import { GSI_COUNT, IOAPIC_BASE, ramRanges } from '../layout.ts';
+import { PORT_B_CHIP, stateMismatch } from '../machine-state.ts';
 import {
   KVM_IOEVENTFD_FLAG_DATAMATCH,
   KVM_IRQ_ROUTING_IRQCHIP,
@@ -14,15 +17,27 @@ import {
   KVM_IRQCHIP_PIC_MASTER,
   KVM_IRQCHIP_PIC_SLAVE,
   KVM_PIT_SPEAKER_DUMMY,
+  kvm_clock_data,
   kvm_ioapic_state,
   kvm_ioeventfd,
   kvm_irq_routing,
   kvm_irq_routing_entry,
   kvm_irqchip,
   kvm_irqfd,
+  kvm_pic_state,
   kvm_pit_config,
+  kvm_pit_state2,
   kvm_userspace_memory_region,
 } from './abi.ts';
+import {
+  ioapicFromKvm,
+  ioapicToKvm,
+  picFromKvm,
+  picToKvm,
+  pitFromKvm,
+  pitToKvm,
+  portBFromKvm,
+} from './chip-state.ts';
 import { ioctl } from './ioctl.ts';
 import type { KvmSystem } from './system.ts';
 
@@ -166,6 +181,74 @@ export class KvmVm {
     return fd;
   }
 
+  /** IOAPIC, PICs and PIT. @param now - machine time */
+  saveChips(now: number): Record<string, SavedState> {
+    const ioapic = ioapicFromKvm(this.getChip(KVM_IRQCHIP_IOAPIC));
+    const pic = picFromKvm([this.getChip(KVM_IRQCHIP_PIC_MASTER), this.getChip(KVM_IRQCHIP_PIC_SLAVE)]);
+    ioctl(this.fd, 'KVM_GET_PIT2', this.scratch.address);
+    const pit = pitFromKvm(this.scratch.data, now, monotonicNow());
+    const portB = { portB: portBFromKvm(this.scratch.data) };
+    return { ioapic, pic, pit, [PORT_B_CHIP]: portB };
+  }
+
+  /** @throws Type2Error when one is missing */
+  restoreChips(chips: Readonly<Record<string, SavedState>>, now: number): void {
+    const chip = (name: string): SavedState => {
+      const saved = chips[name];
+      if (saved === undefined) throw stateMismatch(`the saved state lacks ${name}`, '');
+      return saved;
+    };
+    const master = new DataView(new ArrayBuffer(kvm_pic_state.size));
+    const slave = new DataView(new ArrayBuffer(kvm_pic_state.size));
+    const ioapic = new DataView(new ArrayBuffer(kvm_ioapic_state.size));
+    picToKvm(chip('pic'), [master, slave]);
+    ioapicToKvm(chip('ioapic'), ioapic, IOAPIC_BASE);
+    this.setChip(KVM_IRQCHIP_PIC_MASTER, master);
+    this.setChip(KVM_IRQCHIP_PIC_SLAVE, slave);
+    this.setChip(KVM_IRQCHIP_IOAPIC, ioapic);
+    this.scratch.u8.fill(0, 0, kvm_pit_state2.size);
+    pitToKvm(chip('pit'), this.scratch.data, Number(chip(PORT_B_CHIP)['portB']), now, monotonicNow());
+    ioctl(this.fd, 'KVM_SET_PIT2', this.scratch.address);
+  }
+
+  /** Levels of the IOAPIC's inputs, by GSI. */
+  levels(): number[] {
+    const inputs = this.getChip(KVM_IRQCHIP_IOAPIC).getUint32(kvm_ioapic_state.offset.irr, true);
+    return Array.from(
+      { length: GSI_COUNT },
+      (_, gsi) => (inputs >>> (gsi === PIT_GSI ? CASCADE_GSI : gsi)) & 1,
+    );
+  }
+
+  /** kvmclock, in nanoseconds. */
+  getClock(): bigint {
+    ioctl(this.fd, 'KVM_GET_CLOCK', this.scratch.address);
+    return this.scratch.data.getBigUint64(kvm_clock_data.offset.clock, true);
+  }
+
+  setClock(nanoseconds: bigint): void {
+    this.scratch.u8.fill(0, 0, kvm_clock_data.size);
+    this.scratch.data.setBigUint64(kvm_clock_data.offset.clock, nanoseconds, true);
+    ioctl(this.fd, 'KVM_SET_CLOCK', this.scratch.address);
+  }
+
+  private getChip(id: number): DataView {
+    const { data, u8 } = this.scratch;
+    u8.fill(0, 0, kvm_irqchip.size);
+    data.setUint32(kvm_irqchip.offset.chip_id, id, true);
+    ioctl(this.fd, 'KVM_GET_IRQCHIP', this.scratch.address);
+    const bytes = u8.slice(kvm_irqchip.offset.chip, kvm_irqchip.size);
+    return new DataView(bytes.buffer);
+  }
+
+  private setChip(id: number, state: DataView): void {
+    const { data, u8 } = this.scratch;
+    u8.fill(0, 0, kvm_irqchip.size);
+    data.setUint32(kvm_irqchip.offset.chip_id, id, true);
+    u8.set(new Uint8Array(state.buffer), kvm_irqchip.offset.chip);
+    ioctl(this.fd, 'KVM_SET_IRQCHIP', this.scratch.address);
+  }
+
   /** Gives everything back. Call when no thread uses the VM any more. */
   /** The in-kernel IOAPIC's redirection table. */
   ioapicRedirections(): { readonly low: number; readonly high: number }[] {
@@ -173,7 +256,7 @@ export class KvmVm {
     u8.fill(0, 0, kvm_irqchip.size);
     data.setUint32(kvm_irqchip.offset.chip_id, KVM_IRQCHIP_IOAPIC, true);
     ioctl(this.fd, 'KVM_GET_IRQCHIP', this.scratch.address);
-    const first = kvm_irqchip.offset.chip + kvm_ioapic_state.size;
+    const first = kvm_irqchip.offset.chip + kvm_ioapic_state.offset.redirtbl;
     return Array.from({ length: GSI_COUNT }, (_, i) => ({
       low: data.getUint32(first + 8 * i, true),
       high: data.getUint32(first + 8 * i + 4, true),

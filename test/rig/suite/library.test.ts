@@ -68,6 +68,8 @@ test('state of vCPUs and devices is saved and restored in the middle of a run', 
     nets: [],
     rng: true,
     debugExit: false,
+    deterministic: false,
+    portable: false,
     onReset: 'end',
     guest: {
       image: readFileSync(kernel),
@@ -94,10 +96,10 @@ test('state of vCPUs and devices is saved and restored in the middle of a run', 
     await machine.pause();
     const saved = machine.save();
     machine.restore(saved);
-    const registers = machine.save().vcpus.map((vcpu) => vcpu.registers);
+    const registers = machine.save().engine.vcpus.map((vcpu) => vcpu.registers);
     assert.deepEqual(
       registers,
-      saved.vcpus.map((vcpu) => vcpu.registers),
+      saved.engine.vcpus.map((vcpu) => vcpu.registers),
     );
     machine.resume();
   }

@@ -178,6 +178,8 @@ class RegionEmitter {
   private readonly lowering: RegionLowering;
   private readonly next: number;
   private readonly rip: number;
+  /** Most instructions between two looks at the budget: forward edges lead through each block once. At least 1. */
+  private readonly longest: number;
   /** Labels that are open within the body: the node that a branch to each leads to, or −1. */
   private readonly labels: number[] = [];
 
@@ -195,6 +197,10 @@ class RegionEmitter {
     this.handlerType = handlerType;
     this.mode = nodes[0]!.block.mode;
     this.steps = nodes.map(({ block }) => this.decode(block));
+    this.longest = Math.max(
+      1,
+      nodes.reduce((sum, { block }) => sum + block.instructions, 0),
+    );
     const { code } = this;
     this.next = code.local('i32');
     this.rip = code.local('i64');
@@ -291,16 +297,13 @@ class RegionEmitter {
 
   emit(): Code {
     const { code, locals, lowering } = this;
-    const entry = this.nodes[0]!.block;
-    // Without budget, back to TypeScript with RIP at this block.
+    // When the slice might end before the region looks at the budget again, block by block instead.
     code.load(Wasm.i32_load, State.budget);
-    code.i32(0);
-    code.op(I32.le_s);
+    code.i32(this.longest);
+    code.op(I32.lt_s);
     code.if();
-    code.i32(0);
-    lowering.ripAt(entry.offset);
-    code.memory(Wasm.i64_store, State.rip);
-    code.bytes.u8(Wasm.return);
+    code.get(0);
+    code.returnCall(this.functions.interpret);
     code.end();
     lowering.loadState();
     code.block();
@@ -424,8 +427,8 @@ class RegionEmitter {
     if (flow.isBack(from, node)) {
       // Once round a loop the budget is looked at.
       code.get(locals.budget);
-      code.i32(0);
-      code.op(I32.gt_s);
+      code.i32(this.longest);
+      code.op(I32.ge_s);
       code.brIf(this.labels.length - 1 - this.labels.lastIndexOf(node));
       this.leave(exit.record);
       return;

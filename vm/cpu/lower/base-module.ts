@@ -89,6 +89,13 @@ export function beginBaseModule(): {
     code.load(Wasm.i64_load, State.rip);
     code.returnCall(functions.dispatch);
   });
+  define('interpret', (code) => {
+    emitBudget(code);
+    code.get(0);
+    code.memory(Wasm.i32_load, Op.taken);
+    code.tee(0);
+    goTo(code, handlerType);
+  });
   const handlers: [number, (code: Code) => void][] = [
     [
       Handler.undecoded,
@@ -184,13 +191,19 @@ function goTo(code: Code, handlerType: number): void {
 /** Executions of a block after which it is worth compiling. */
 export const HOT_COUNT = 1000;
 
-function emitHead(code: Code, functions: FunctionIndices, handlerType: number): void {
+/**
+ * Takes a block's instructions from the budget, or leaves guest code with RIP at the block when there are not so
+ * many left: a slice never goes beyond its end.
+ */
+function emitBudget(code: Code): void {
   const budget = code.local('i32');
-  const count = code.local('i32');
   code.load(Wasm.i32_load, State.budget);
+  code.get(0);
+  code.memory(Wasm.i32_load, Op.instructions);
+  code.op(I32.sub);
   code.tee(budget);
   code.i32(0);
-  code.op(I32.le_s);
+  code.op(I32.lt_s);
   code.if();
   code.i32(0);
   placeRip(code);
@@ -199,10 +212,12 @@ function emitHead(code: Code, functions: FunctionIndices, handlerType: number): 
   code.end();
   code.i32(0);
   code.get(budget);
-  code.get(0);
-  code.memory(Wasm.i32_load, Op.instructions);
-  code.op(I32.sub);
   code.memory(Wasm.i32_store, State.budget);
+}
+
+function emitHead(code: Code, functions: FunctionIndices, handlerType: number): void {
+  const count = code.local('i32');
+  emitBudget(code);
   code.get(0);
   code.get(0);
   code.memory(Wasm.i32_load, Op.count);

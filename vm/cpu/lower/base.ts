@@ -90,6 +90,8 @@ export const BASE_FUNCTIONS = {
   dispatch: signature('i64'),
   /** Goes to State.rip: how TypeScript enters guest code. */
   enter: signature(''),
+  /** (head): runs a block by its records although it has been compiled, when a slice is about to end. */
+  interpret: signature('i32'),
 } as const satisfies Record<string, Signature>;
 export type BaseFunction = keyof typeof BASE_FUNCTIONS;
 

@@ -12,9 +12,13 @@ import { type CpuContext, EFLAGS } from './context.ts';
 import { checkPort } from './ports.ts';
 import { checkSegment, is64BitCode, roomIn } from './segments.ts';
 
-/** Bytes after which a repeated instruction lets interrupts be looked at. */
+/**
+ * A repeated instruction lets interrupts be looked at whenever its count passes a multiple of this: in bytes, and
+ * in elements where an element is done by itself, which takes as long as many in bulk. By the count, and not by
+ * what has been done, so that it is the same wherever the instruction was begun anew.
+ */
 const RUN_MAXIMUM = 1 << 18;
-const ELEMENT_COST = 64;
+const ELEMENTS_MAXIMUM = 1 << 12;
 const CX = 1;
 const SI = 6;
 const DI = 7;
@@ -76,7 +80,6 @@ export function stringInstruction(cpu: CpuContext, argument: number, record: num
   const usesTarget = kind !== StringKind.lods && kind !== StringKind.outs;
   if (kind === StringKind.ins || kind === StringKind.outs) checkPort(cpu, memory.reg(2) & 0xffff, bytes);
   let left = repeat === 0 ? 1 : counter(memory, CX, addressSize);
-  let done = 0;
 
   const offset = (register: number): number => {
     const low = memory.reg(register);
@@ -125,7 +128,7 @@ export function stringInstruction(cpu: CpuContext, argument: number, record: num
       !cpu.stopsEarly &&
       (kind === StringKind.movs || kind === StringKind.stos)
     ) {
-      run = Math.min(left, Math.floor((4096 - (targetLow & 0xfff)) / bytes), RUN_MAXIMUM / bytes);
+      run = Math.min(left, Math.floor((4096 - (targetLow & 0xfff)) / bytes));
       if (kind === StringKind.movs) run = Math.min(run, Math.floor((4096 - (sourceLow & 0xfff)) / bytes));
       if (addressSize === 16)
         run = Math.min(
@@ -148,9 +151,9 @@ export function stringInstruction(cpu: CpuContext, argument: number, record: num
     }
     if (usesSource) advance(memory, SI, addressSize, step * run);
     if (usesTarget) advance(memory, DI, addressSize, step * run);
+    const every = run === 1 ? ELEMENTS_MAXIMUM : RUN_MAXIMUM / bytes;
+    const isLong = Math.floor((left - run) / every) !== Math.floor(left / every);
     left -= run;
-    // An element by itself takes as long as many in bulk.
-    done += run === 1 ? ELEMENT_COST : run * bytes;
     if (repeat === 0) return;
     advance(memory, CX, addressSize, -run);
     if (kind === StringKind.cmps || kind === StringKind.scas) {
@@ -160,12 +163,7 @@ export function stringInstruction(cpu: CpuContext, argument: number, record: num
           : (width === 32 ? memory.get(State.ccRes) : memory.get(State.ccRes) & ((1 << width) - 1)) === 0;
       if (equal !== (repeat === 0xf3)) return;
     }
-    if (
-      kind === StringKind.outs ||
-      cpu.hasTouchedDevice ||
-      cpu.stopsEarly ||
-      (left > 0 && done >= RUN_MAXIMUM)
-    ) {
+    if (kind === StringKind.outs || cpu.hasTouchedDevice || cpu.stopsEarly || (left > 0 && isLong)) {
       // One element a time for devices: what has been answered is not asked again.
       if (left > 0) {
         goBack(cpu, record);
