@@ -24,8 +24,11 @@ export interface DebugContext {
   /** The vCPU that commands are about. */
   vcpu: number;
   print(text: string): void;
-  /** Lets the machine go, and waits until it stands again or has ended. */
-  go(start: () => void): Promise<void>;
+  /**
+   * Lets the machine go, and waits until it stands again or has ended.
+   * @param silently - whether it goes on at once, so that nobody wants to know where it stands
+   */
+  go(start: () => void, silently?: boolean): Promise<void>;
   /** Disassembles from a linear address on. */
   disassemble(address: bigint, count: number): Disassembled[];
 }

@@ -99,7 +99,7 @@ export class Monitor implements DebugContext {
     this.streams.output.write(`${text}\n`);
   }
 
-  async go(start: () => void): Promise<void> {
+  async go(start: () => void, silently = false): Promise<void> {
     const stopped = new Promise<DebugStop | undefined>((resolve) => {
       this.stopWaiter = resolve;
     });
@@ -116,6 +116,7 @@ export class Monitor implements DebugContext {
       return;
     }
     this.vcpu = stop.vcpu;
+    if (silently) return;
     const why = reasonText(stop);
     if (why !== '') this.print(why);
     this.print(whereLine(this));

@@ -138,7 +138,7 @@ async function passCurrent(context: DebugContext, then: () => Promise<void>): Pr
   );
   if (here.length > 0) {
     for (const one of here) disarm(context, one);
-    await context.go(() => context.debugger.step(context.vcpu));
+    await context.go(() => context.debugger.step(context.vcpu), true);
     if (context.debugger.machine.hasEnded) return;
     for (const one of here) arm(context, one);
   }
