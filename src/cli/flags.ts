@@ -124,6 +124,9 @@ function parseNet(text: string): Record<string, unknown> {
 function parseGdb(text: string): Record<string, unknown> {
   const [address = '', ...parts] = text.split(',');
   const { arch, wait } = parseOptions('--gdb', parts, ['wait'], ['arch']);
+  if (!/^(.+:)?\d+$/.test(address)) {
+    throw new ConfigError(`--gdb: '${address}' is no address`, { hint: 'Write a port, or 127.0.0.1:1234.' });
+  }
   const colon = address.lastIndexOf(':');
   const host = colon > 0 ? address.slice(0, colon).replace(/^\[(.*)\]$/, '$1') : undefined;
   return {

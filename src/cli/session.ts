@@ -53,6 +53,7 @@ export async function runSession(
   try {
     await vm.start();
   } catch (error) {
+    await vm.stop();
     await detach();
     return reportError(error);
   } finally {
