@@ -22,8 +22,8 @@ await build({
   banner: { js: "const importMetaUrl = require('node:url').pathToFileURL(__filename).href;" },
   platform: 'node',
   target: 'node20',
-  // Native code is loaded from where it is installed.
-  external: ['koffi', 'esbuild'],
+  // Native code and WebAssembly files are loaded from where they are installed.
+  external: ['koffi', 'esbuild', 'iced-x86'],
   minifyWhitespace: true,
   minifySyntax: true,
   sourcemap: true,

@@ -8,6 +8,7 @@ import { Bus } from '../devices/bus.ts';
 import { Serial } from '../devices/serial.ts';
 import { DeviceState } from '../devices/state.ts';
 import { Control } from '../vm/control.ts';
+import { debugEvent } from '../vm/debug/settings.ts';
 import { probeDriver } from '../vm/drivers.ts';
 import { type Exit, ExitReason, type Vcpu } from '../vm/engine.ts';
 import { statisticsBuffer, threadCounters } from '../vm/statistics.ts';
@@ -71,6 +72,7 @@ function measure(inner: Vcpu): number {
       return reason === ExitReason.interrupted ? ExitReason.interrupted : reason;
     },
     settle: () => inner.settle(),
+    debugEvent: debugEvent(0),
     haltedForGood: () => false,
     describeFailure: () => inner.describeFailure(),
   };

@@ -8,7 +8,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { packageRoot } from '../src/guests.ts';
-import { Vm } from '../src/index.ts';
+import { type TraceConfig, Vm } from '../src/index.ts';
 import { probeDriver } from '../vm/drivers.ts';
 import { END, exitsGuest, START } from './exits-guest.ts';
 import { printTable, show, summarize } from './report.ts';
@@ -49,8 +49,8 @@ export async function benchExits(options: { rounds: number; count: number }): Pr
   }
 }
 
-/** Nanoseconds an exit. */
-async function runOurs(folder: string, count: number): Promise<number> {
+/** Nanoseconds an exit on KVM. @param trace - what is traced meanwhile; events go nowhere */
+export async function runOurs(folder: string, count: number, trace?: TraceConfig): Promise<number> {
   const kernel = join(folder, 'guest.bin');
   writeFileSync(kernel, exitsGuest(PORT, count));
   await using vm = await Vm.create({
@@ -60,7 +60,9 @@ async function runOurs(folder: string, count: number): Promise<number> {
     memory: '1M',
     console: 'none',
     rng: false,
+    trace,
   });
+  vm.trace?.events.resume();
   const marks = new Map<number, number>();
   vm.on('boot-mark', (mark, milliseconds) => marks.set(mark, milliseconds));
   vm.console.output.resume();

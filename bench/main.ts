@@ -6,6 +6,7 @@ import { benchAllocations } from './allocations.ts';
 import { benchCpu } from './cpu.ts';
 import { benchExits } from './exits.ts';
 import { benchStart } from './start.ts';
+import { benchTrace } from './trace.ts';
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
@@ -28,6 +29,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<void>>> = {
   exits: () => benchExits(options),
   allocations: () => benchAllocations(),
   start: () => benchStart(options),
+  trace: () => benchTrace(options),
   cpu: () => benchCpu({ ...values, rounds: Number(values.rounds ?? 5) }),
 };
 

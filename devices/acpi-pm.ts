@@ -8,6 +8,7 @@
  * always reads 1 (4.8.3.2.1: a platform without SMI_CMD is always in ACPI mode).
  */
 import type { AccessSize, Alarm, BusDevice, Clock, IrqLine, MachineControl, TimedDevice } from './device.ts';
+import { bitNames, type Register } from './registers.ts';
 import { type DeviceState, defineState, type SavedState } from './state.ts';
 
 const LAYOUT = defineState(
@@ -46,6 +47,23 @@ const CONTROL_KEPT = 0x0002 | SLEEP_TYPE;
 
 /** Ticks of the PM timer per nanosecond: 3.579545 MHz. 4.8.3.3 */
 const TICKS_PER_NANOSECOND = 3.579545e-3;
+
+/** 4.8.3.1 and 4.8.3.2 */
+const EVENT_BITS = bitNames('TMR -:3 BM GBL -:2 PWRBTN SLPBTN RTC -:3 PCIEXP WAK');
+const EVENT_REGISTERS: readonly Register[] = [
+  { offset: 0, length: 2, name: 'PM1_STS', state: 'event', bits: EVENT_BITS },
+  { offset: 2, length: 2, name: 'PM1_EN', bits: EVENT_BITS },
+];
+const CONTROL_REGISTERS: readonly Register[] = [
+  {
+    offset: 0,
+    length: 2,
+    name: 'PM1_CNT',
+    state: 'control',
+    bits: bitNames('SCI_EN BM_RLD GBL_RLS -:7 SLP_TYP:3 SLP_EN'),
+  },
+];
+const TIMER_REGISTERS: readonly Register[] = [{ offset: 0, length: 4, name: 'PM_TMR' }];
 
 /** The ACPI fixed hardware of a machine. */
 export class AcpiPm implements TimedDevice {
@@ -88,16 +106,19 @@ export class AcpiPm implements TimedDevice {
     this.timerModulus = 2 ** timerBits;
     this.event = {
       name: 'acpi-pm1-event',
+      registers: EVENT_REGISTERS,
       read: (offset, size) => this.readEvent(offset, size),
       write: (offset, size, value) => this.writeEvent(offset, size, value),
     };
     this.control = {
       name: 'acpi-pm1-control',
+      registers: CONTROL_REGISTERS,
       read: (offset, size) => part(this.state.words[CONTROL]!, offset, size),
       write: (offset, size, value) => this.writeControl(offset, size, value),
     };
     this.timer = {
       name: 'acpi-pm-timer',
+      registers: TIMER_REGISTERS,
       read: (offset, size) => part(this.ticks() % this.timerModulus, offset, size),
       write: () => {},
     };

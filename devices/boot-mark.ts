@@ -3,14 +3,17 @@
  * far", and the VMM notes when. The guest images in guests/linux write it; what each byte means is theirs.
  */
 import type { AccessSize, BusDevice, Device } from './device.ts';
+import type { Register } from './registers.ts';
 import { type DeviceState, defineState, type SavedState } from './state.ts';
 
 const LAYOUT = defineState({});
+const REGISTERS: readonly Register[] = [{ offset: 0, name: 'Mark' }];
 
 /** Port 0xf5. */
 export class BootMark implements Device, BusDevice {
   static readonly layout = LAYOUT;
   readonly name = 'boot-mark';
+  readonly registers = REGISTERS;
   readonly state: DeviceState;
   private readonly onMark: (mark: number) => void;
 

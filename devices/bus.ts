@@ -161,6 +161,28 @@ export class Bus {
     }
   }
 
+  /** Which of {@link Bus.counters} an access to this address counts in; of those for unmapped ones, the first. Hot path. */
+  counterAt(address: number): number {
+    return this.find(address)?.counter ?? UNMAPPED_READ;
+  }
+
+  /** The device that answers at an address, and the offset at which it sees it. Cold path: allocates. */
+  deviceAt(address: number): { readonly device: BusDevice; readonly offset: number } | undefined {
+    const mapping = this.find(address);
+    return mapping && { device: mapping.device, offset: address - mapping.origin };
+  }
+
+  /** For an access that is about to be served: what {@link BusDevice.selected} says; 0 where it says nothing. Hot path. */
+  selectedAt(address: number): number {
+    const mapping = this.find(address);
+    return mapping?.device.selected === undefined ? 0 : mapping.device.selected();
+  }
+
+  /** Who answers where, in order of address. Ranges are [base, end). */
+  get ranges(): readonly { readonly base: number; readonly end: number; readonly device: BusDevice }[] {
+    return this.sorted;
+  }
+
   /**
    * The mapping of an access is that of its first byte. One that starts where nobody is belongs to nobody,
    * even if it reaches a device: a 32-bit write to the PCI configuration address port 0xcf8 must not

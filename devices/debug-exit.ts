@@ -5,9 +5,11 @@
  */
 import { allOnes } from './bus.ts';
 import type { AccessSize, BusDevice, Device, MachineControl } from './device.ts';
+import type { Register } from './registers.ts';
 import { type DeviceState, defineState, type SavedState } from './state.ts';
 
 const LAYOUT = defineState({});
+const REGISTERS: readonly Register[] = [{ offset: 0, name: 'Value' }];
 
 /** Port 0xf4. Map it with `whole`, so that a four-byte value is not split. */
 export class DebugExit implements Device, BusDevice {
@@ -15,6 +17,7 @@ export class DebugExit implements Device, BusDevice {
   /** In ports. */
   static readonly length = 1;
   readonly name = 'debug-exit';
+  readonly registers = REGISTERS;
   readonly state: DeviceState;
   private readonly machine: MachineControl;
 

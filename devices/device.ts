@@ -8,6 +8,7 @@
  *
  * A device sees its bus offset, its interrupt line, the clock and its backend, nothing else.
  */
+import type { Register } from './registers.ts';
 import type { DeviceState, SavedState } from './state.ts';
 
 /** An access width in bytes. Eight-byte accesses arrive as two of four bytes, low half first. */
@@ -24,6 +25,13 @@ export interface BusDevice {
   read(offset: number, size: AccessSize): number;
   /** Hot path: called once per exit with the state's lock held. Must not allocate. */
   write(offset: number, size: AccessSize, value: number): void;
+  /** What its registers are called, for traces and debuggers. */
+  readonly registers?: readonly Register[];
+  /**
+   * For registers that share an offset (behind an index port, say): which of them is meant now, as
+   * {@link Register.selected} counts. Called for traced accesses, just before they are served.
+   */
+  selected?(): number;
 }
 
 /** A device as the machine keeps it: something with state that can be reset, saved and restored. */

@@ -8,6 +8,7 @@
 import { allOnes } from './bus.ts';
 import type { AccessSize, BusDevice, Device } from './device.ts';
 import { GuestAddressError, type GuestMemory } from './memory.ts';
+import type { Register } from './registers.ts';
 import { type DeviceState, defineState, type SavedState } from './state.ts';
 
 /** What the guest finds. */
@@ -66,12 +67,20 @@ const DMA_REQUEST_SIZE = 16;
 
 const NOTHING = new Uint8Array(0);
 
+const REGISTERS: readonly Register[] = [
+  { offset: SELECTOR, length: 2, name: 'Selector', only: 'write', state: 'key' },
+  { offset: DATA, name: 'Data', only: 'read' },
+  { offset: DMA_HIGH, length: 4, name: 'DMA address, high', state: 'dmaAddressHigh' },
+  { offset: DMA_LOW, length: 4, name: 'DMA address, low' },
+];
+
 /** fw_cfg at its twelve ports. */
 export class FwCfg implements Device, BusDevice {
   static readonly layout = LAYOUT;
   /** In ports. */
   static readonly length = 12;
   readonly name = 'fw-cfg';
+  readonly registers = REGISTERS;
   readonly state: DeviceState;
   private readonly items: ReadonlyMap<number, Uint8Array>;
   private readonly memory: GuestMemory | undefined;
@@ -116,7 +125,7 @@ export class FwCfg implements Device, BusDevice {
     words[POSITION] = 0;
   }
 
-  private selected(): Uint8Array {
+  private item(): Uint8Array {
     return this.items.get(this.state.words[KEY]!) ?? NOTHING;
   }
 
@@ -124,7 +133,7 @@ export class FwCfg implements Device, BusDevice {
   private nextByte(): number {
     const { words } = this.state;
     const position = words[POSITION]! >>> 0;
-    const byte = this.selected()[position];
+    const byte = this.item()[position];
     if (byte === undefined) return 0;
     words[POSITION] = position + 1;
     return byte;
@@ -155,7 +164,7 @@ export class FwCfg implements Device, BusDevice {
     try {
       const target = memory.view(address, length);
       const position = this.state.words[POSITION]! >>> 0;
-      const bytes = this.selected().subarray(position, position + length);
+      const bytes = this.item().subarray(position, position + length);
       target.set(bytes);
       target.fill(0, bytes.length);
       this.skip(bytes.length);
@@ -170,7 +179,7 @@ export class FwCfg implements Device, BusDevice {
   private skip(length: number): void {
     const { words } = this.state;
     const position = words[POSITION]! >>> 0;
-    words[POSITION] = Math.min(position + length, Math.max(position, this.selected().length));
+    words[POSITION] = Math.min(position + length, Math.max(position, this.item().length));
   }
 }
 

@@ -9,6 +9,7 @@
  */
 import { readBytes, writeBytes } from './bus.ts';
 import type { AccessSize, BusDevice, Device, IrqLine, MachineControl } from './device.ts';
+import { bitNames, type Register } from './registers.ts';
 import { type DeviceState, defineState, type SavedState } from './state.ts';
 
 const LAYOUT = defineState({
@@ -67,10 +68,24 @@ const OUTPUT_PORT_RESET = 0xcc | OUTPUT_PORT_NO_RESET | OUTPUT_PORT_A20;
 /** Input port: keyboard not locked, no manufacturing jumper. */
 const INPUT_PORT = 0xa0;
 
+const REGISTERS: readonly Register[] = [
+  { offset: 0, name: 'Output buffer', only: 'read', state: 'output' },
+  { offset: 0, name: 'Input buffer', only: 'write' },
+  {
+    offset: 4,
+    name: 'Status',
+    only: 'read',
+    state: 'status',
+    bits: bitNames('OBF IBF SYS A2 INH mouse-OBF timeout parity'),
+  },
+  { offset: 4, name: 'Command', only: 'write' },
+];
+
 /** Keyboard controller without keyboard. Map port 0x64 with `firstOffset` 4. */
 export class I8042 implements Device, BusDevice {
   static readonly layout = LAYOUT;
   readonly name = 'i8042';
+  readonly registers = REGISTERS;
   readonly state: DeviceState;
   private readonly machine: MachineControl;
   private readonly irq: IrqLine | undefined;

@@ -5,6 +5,7 @@
  * Inputs are driven by whether they are *asserted*. The polarity bit is kept for the guest to read, but there
  * are no voltages here that could mean either.
  */
+import { IOAPIC_REGISTERS } from './apic-register-names.ts';
 import type { AccessSize, BusDevice, Device } from './device.ts';
 import { DeliveryMode, InterruptMessage, type MessageBus } from './interrupt-message.ts';
 import { type DeviceState, defineState, type SavedState } from './state.ts';
@@ -56,6 +57,7 @@ const HIGH_BITS = 0xff00_0000 | 0;
 export class Ioapic implements Device, BusDevice {
   static readonly layout = LAYOUT;
   readonly name: string;
+  readonly registers = IOAPIC_REGISTERS;
   readonly state: DeviceState;
   private readonly bus: MessageBus;
   private readonly initialId: number;
@@ -67,6 +69,19 @@ export class Ioapic implements Device, BusDevice {
     this.state = state;
     this.bus = bus;
     this.initialId = id;
+  }
+
+  selected(): number {
+    return this.state.words[IOREGSEL]!;
+  }
+
+  /** The redirection table, for people to look at. */
+  get redirections(): { readonly low: number; readonly high: number }[] {
+    const { words } = this.state;
+    return Array.from({ length: IOAPIC_INPUTS }, (_, i) => ({
+      low: words[LOW + i]! >>> 0,
+      high: words[HIGH + i]! >>> 0,
+    }));
   }
 
   /** All inputs masked. What drives them goes on driving them. */

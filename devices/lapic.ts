@@ -7,6 +7,7 @@
  * The CPU asks {@link LocalApic.pendingVector} whether there is something to take, takes it with
  * {@link LocalApic.acknowledge}, and is told through its {@link CpuSignals} when to ask again.
  */
+import { LAPIC_REGISTERS } from './apic-register-names.ts';
 import type { AccessSize, BusDevice, TimedDevice } from './device.ts';
 import { DeliveryMode, InterruptMessage, Shorthand } from './interrupt-message.ts';
 import {
@@ -106,6 +107,7 @@ export interface LocalApicOptions extends LapicTimerOptions {
 export class LocalApic implements TimedDevice, BusDevice {
   static readonly layout = LAPIC_LAYOUT;
   readonly name: string;
+  readonly registers = LAPIC_REGISTERS;
   readonly state: DeviceState;
   readonly signals: CpuSignals;
   private readonly words: Int32Array;

@@ -7,6 +7,8 @@
  */
 import { readBytes, writeBytes } from './bus.ts';
 import type { AccessSize, BusDevice, Device } from './device.ts';
+import { ELCR_REGISTERS, picRegisters } from './pic-registers.ts';
+import type { Register } from './registers.ts';
 import { type DeviceState, defineState, type SavedState } from './state.ts';
 
 const LAYOUT = defineState({
@@ -352,6 +354,7 @@ export class PicPair implements Device {
 /** The two ports of one controller. */
 class PicPorts implements BusDevice {
   readonly name: string;
+  readonly registers: readonly Register[];
   private readonly pair: PicPair;
   private readonly chip: number;
 
@@ -359,6 +362,13 @@ class PicPorts implements BusDevice {
     this.name = name;
     this.pair = pair;
     this.chip = chip;
+    this.registers = picRegisters(chip === MASTER ? 0 : 1);
+  }
+
+  /** The ICW that comes next, 8 when the command port reads ISR, else 0. */
+  selected(): number {
+    const { words } = this.pair.state;
+    return words[EXPECTED_ICW + this.chip]! || (words[READ_ISR + this.chip]! ? 8 : 0);
   }
 
   /** Hot path. */
@@ -376,6 +386,7 @@ class PicPorts implements BusDevice {
 /** The edge/level registers: offset 0 for the master, 1 for the slave. */
 class ElcrPorts implements BusDevice {
   readonly name = 'pic-elcr';
+  readonly registers = ELCR_REGISTERS;
   private readonly pair: PicPair;
 
   constructor(pair: PicPair) {

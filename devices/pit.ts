@@ -8,6 +8,7 @@
 import { readBytes, writeBytes } from './bus.ts';
 import type { AccessSize, Alarm, BusDevice, Clock, IrqLine, TimedDevice } from './device.ts';
 import { PIT_DOUBLES, PIT_WORDS, PitChannel } from './pit-channel.ts';
+import { bitNames, type Register } from './registers.ts';
 import { type DeviceState, defineState, type SavedState } from './state.ts';
 import type { Timer2 } from './system-control.ts';
 
@@ -43,10 +44,18 @@ const LONGEST_BACKLOG = 100e6;
 const SHORTEST_GAP = 100e3;
 const NEVER = Number.POSITIVE_INFINITY;
 
+const REGISTERS: readonly Register[] = [
+  { offset: 0, name: 'Counter 0' },
+  { offset: 1, name: 'Counter 1' },
+  { offset: 2, name: 'Counter 2' },
+  { offset: 3, name: 'Control word', only: 'write', bits: bitNames('BCD mode:3 RW:2 counter:2') },
+];
+
 /** The interval timer, offsets 0–3. */
 export class Pit implements TimedDevice, BusDevice {
   static readonly layout = LAYOUT;
   readonly name = 'pit';
+  readonly registers = REGISTERS;
   readonly state: DeviceState;
   /** Counter 2 as port 0x61 is wired to it. */
   readonly timer2: Timer2;

@@ -3,6 +3,7 @@
  * that it has panicked, before it prints its last words and hangs or reboots.
  */
 import type { AccessSize, BusDevice, Device, MachineControl } from './device.ts';
+import { bitNames, type Register } from './registers.ts';
 import { type DeviceState, defineState, type SavedState } from './state.ts';
 
 const LAYOUT = defineState({});
@@ -12,11 +13,15 @@ const PANICKED = 0x01;
 /** Bit 1: the kernel has panicked and is about to run its crash kernel; the guest goes on by itself. */
 const CRASH_LOADED = 0x02;
 const SUPPORTED_EVENTS = PANICKED | CRASH_LOADED;
+const REGISTERS: readonly Register[] = [
+  { offset: 0, name: 'Events', bits: bitNames('panicked crash-loaded') },
+];
 
 /** Port 0x505. */
 export class Pvpanic implements Device, BusDevice {
   static readonly layout = LAYOUT;
   readonly name = 'pvpanic';
+  readonly registers = REGISTERS;
   readonly state: DeviceState;
   private readonly machine: MachineControl;
 

@@ -10,6 +10,7 @@
 import { readBytes, writeBytes } from './bus.ts';
 import type { AccessSize, Alarm, BusDevice, Clock, IrqLine, TimedDevice } from './device.ts';
 import { Calendar, decodeHours, encodeHours, fromRegister, toRegister } from './rtc-calendar.ts';
+import { RTC_REGISTERS } from './rtc-registers.ts';
 import { type DeviceState, defineState, type SavedState } from './state.ts';
 
 const LAYOUT = defineState(
@@ -82,6 +83,7 @@ const MIB = 1024 * KIB;
 export class Rtc implements TimedDevice, BusDevice {
   static readonly layout = LAYOUT;
   readonly name = 'rtc';
+  readonly registers = RTC_REGISTERS;
   readonly state: DeviceState;
   private readonly irq: IrqLine;
   private readonly clock: Clock;
@@ -103,6 +105,10 @@ export class Rtc implements TimedDevice, BusDevice {
     this.alarm = alarm;
     this.lowRam = lowRam;
     this.highRam = highRam;
+  }
+
+  selected(): number {
+    return this.state.words[INDEX]! & 0x7f;
   }
 
   reset(): void {

@@ -10,6 +10,7 @@
  */
 import { readBytes, writeBytes } from './bus.ts';
 import type { AccessSize, BusDevice, Device, IrqLine } from './device.ts';
+import { DIVISOR_LATCH, SERIAL_REGISTERS } from './serial-registers.ts';
 import { type DeviceState, defineState, type SavedState, SavedStateError } from './state.ts';
 
 /** The host side of a serial line. Called with the device's lock held. */
@@ -132,6 +133,7 @@ const RESET_DIVISOR = 12;
 export class Serial implements Device, BusDevice {
   static readonly layout = LAYOUT;
   readonly name: string;
+  readonly registers = SERIAL_REGISTERS;
   readonly state: DeviceState;
   private readonly irq: IrqLine;
   private readonly backend: CharBackend;
@@ -149,6 +151,10 @@ export class Serial implements Device, BusDevice {
     this.backend = backend;
     this.name = name;
     this.gateByOut2 = options.gateByOut2 ?? false;
+  }
+
+  selected(): number {
+    return this.state.words[LCR]! & LCR_DLAB ? DIVISOR_LATCH : 0;
   }
 
   reset(): void {

@@ -7,6 +7,7 @@
  * PIT (KVM) don't map {@link SystemControl.portB}.
  */
 import type { BusDevice, Device, MachineControl } from './device.ts';
+import { bitNames, type Register } from './registers.ts';
 import { type DeviceState, defineState, type SavedState } from './state.ts';
 
 /** Channel 2 of the interval timer, as port 0x61 is wired to it. */
@@ -40,6 +41,17 @@ const FULL_RST = 0x08;
 /** RST_CPU is an action, not a state: it reads 0. */
 const RESET_CONTROL_KEPT = SYS_RST | FULL_RST;
 
+const port = (name: string, state: string, bits: string): readonly Register[] => [
+  { offset: 0, name, state, bits: bitNames(bits) },
+];
+const PORT_B_REGISTER = port(
+  'NMI_SC',
+  'portB',
+  'TIM_CNT2_EN SPKR_DAT_EN PCI_SERR_EN IOCHK_EN REF_TOGGLE TMR2_OUT IOCHK SERR',
+);
+const CONTROL_A_REGISTER = port('Port A', 'controlA', 'INIT_NOW ALT_A20_GATE');
+const RESET_CONTROL_REGISTER = port('RST_CNT', 'resetControl', '- SYS_RST RST_CPU FULL_RST');
+
 /** Ports 0x61, 0x92 and 0xcf9. */
 export class SystemControl implements Device {
   static readonly layout = LAYOUT;
@@ -62,6 +74,7 @@ export class SystemControl implements Device {
     const { words } = state;
     this.portB = {
       name: 'port-b',
+      registers: PORT_B_REGISTER,
       read: () => this.readPortB(),
       write: (_offset, _size, value) => {
         words[PORT_B] = (words[PORT_B]! & ~PORT_B_KEPT) | (value & PORT_B_KEPT);
@@ -70,11 +83,13 @@ export class SystemControl implements Device {
     };
     this.controlA = {
       name: 'control-port-a',
+      registers: CONTROL_A_REGISTER,
       read: () => words[CONTROL_A]!,
       write: (_offset, _size, value) => this.writeControlA(value),
     };
     this.resetControl = {
       name: 'reset-control',
+      registers: RESET_CONTROL_REGISTER,
       read: () => words[RESET_CONTROL]!,
       write: (_offset, _size, value) => {
         words[RESET_CONTROL] = value & RESET_CONTROL_KEPT;

@@ -9,6 +9,7 @@ import { BOOT_PROTOCOLS, type BootProtocol } from '../vm/boot/protocols.ts';
 import type { EngineChoice } from '../vm/drivers.ts';
 import { ENGINE_NAMES } from '../vm/engine.ts';
 import { CPUS_MAXIMUM, GSI_COUNT, MEMORY_MAXIMUM, MEMORY_MINIMUM, PAGE_SIZE } from '../vm/layout.ts';
+import { TRACE_KIND_NAMES, type TraceKindName } from '../vm/trace/event.ts';
 
 /** A disk. */
 export interface DiskConfig {
@@ -57,6 +58,37 @@ export type ConsoleConfig =
       path: string;
     };
 
+/** What to trace; `{}` is everything. See {@link Vm.trace}. */
+export interface TraceConfig {
+  /** Kinds of events; all if absent. */
+  reasons?: TraceKindName[] | undefined;
+  /**
+   * Devices, such as `serial0`; `virtio-blk` means all of a kind, `unmapped` what no device answers. Only
+   * events that concern them are traced then; all if absent.
+   */
+  devices?: string[] | undefined;
+  /** Virtual CPUs; all if absent. */
+  vcpus?: number[] | undefined;
+  /** From so many seconds after the start on; 0 if absent. */
+  from?: number | undefined;
+  /** Up to so many seconds after the start; to the end if absent. */
+  to?: number | undefined;
+  /** Whether events that nobody takes in time are dropped and counted; if absent or false, the guest waits. */
+  lossy?: boolean | undefined;
+}
+
+/** Where gdb can connect. */
+export interface GdbConfig {
+  /** Address to listen on; `127.0.0.1` if absent. Whoever can reach it rules the guest. */
+  host?: string | undefined;
+  /** TCP port, 1 to 65535. */
+  port: number;
+  /** Whether the guest stands before its first instruction until gdb lets it go; false if absent. */
+  wait?: boolean | undefined;
+  /** What gdb is told the machine is; by default what the vCPU runs when gdb connects. */
+  arch?: 'i386' | 'x86-64' | undefined;
+}
+
 /** What a machine is to be. Everything has a default: `{}` is the bundled Linux. */
 export interface VmConfig {
   /** `auto`, the default, takes the best that works. */
@@ -103,6 +135,10 @@ export interface VmConfig {
   portable?: boolean | undefined;
   /** What a guest's reset does: starts it anew (the default), or ends the run. */
   onReset?: 'restart' | 'end' | undefined;
+  /** Where gdb can connect; nowhere if absent. */
+  gdb?: GdbConfig | undefined;
+  /** What to trace; nothing if absent. */
+  trace?: TraceConfig | undefined;
   /** For the command line: seconds until the run is ended. */
   timeout?: number | undefined;
   /** For the command line: whether to print statistics at the end. */
@@ -151,6 +187,10 @@ export interface ResolvedConfig {
   portable: boolean;
   /** As in {@link VmConfig}. */
   onReset: 'restart' | 'end';
+  /** As in {@link VmConfig}. */
+  gdb?: GdbConfig | undefined;
+  /** As in {@link VmConfig}. */
+  trace?: TraceConfig | undefined;
   /** As in {@link VmConfig}. */
   timeout?: number | undefined;
   /** As in {@link VmConfig}. */
@@ -244,6 +284,30 @@ const device = v.strictObject({
   irq: v.optional(count('device: irq', 1, GSI_COUNT - 1)),
 });
 
+const seconds = (name: string) =>
+  v.pipe(v.number(`${name}: expected seconds`), v.minValue(0, `${name}: expected 0 seconds or more`));
+
+const gdb = v.strictObject({
+  host: v.optional(v.string('gdb.host: expected an address')),
+  port: count('gdb.port', 1, 65535),
+  wait: v.optional(v.boolean('gdb.wait: true or false')),
+  arch: v.optional(v.picklist(['i386', 'x86-64'], 'gdb.arch: expected i386 or x86-64')),
+});
+
+const trace = v.strictObject({
+  reasons: v.optional(
+    v.array(
+      v.picklist(TRACE_KIND_NAMES, `trace.reasons: expected some of ${TRACE_KIND_NAMES.join(', ')}`),
+      'trace.reasons: expected a list',
+    ),
+  ),
+  devices: v.optional(v.array(v.string('trace.devices: expected names'), 'trace.devices: expected a list')),
+  vcpus: v.optional(v.array(count('trace.vcpus', 0, CPUS_MAXIMUM - 1), 'trace.vcpus: expected a list')),
+  from: v.optional(seconds('trace.from')),
+  to: v.optional(seconds('trace.to')),
+  lossy: v.optional(v.boolean('trace.lossy: true or false')),
+});
+
 const configSchema: v.GenericSchema<VmConfig, ResolvedConfig> = v.strictObject({
   engine: v.optional(
     v.picklist(['auto', ...ENGINE_NAMES], `engine: expected auto or ${ENGINE_NAMES.join(', ')}`),
@@ -276,6 +340,8 @@ const configSchema: v.GenericSchema<VmConfig, ResolvedConfig> = v.strictObject({
   deterministic: v.optional(v.boolean('deterministic: true or false'), false),
   portable: v.optional(v.boolean('portable: true or false'), false),
   onReset: v.optional(v.picklist(['restart', 'end'], "onReset: expected 'restart' or 'end'"), 'restart'),
+  gdb: v.optional(gdb),
+  trace: v.optional(trace),
   timeout: v.optional(
     v.pipe(
       v.number('timeout: expected seconds'),

@@ -21,17 +21,29 @@ export { ENGINE_NAMES, type EngineName } from '../vm/engine.ts';
 export type { EngineState, MachineState, RamPart } from '../vm/machine-state.ts';
 export type { Outcome } from '../vm/outcome.ts';
 export type { Statistics } from '../vm/statistics.ts';
+export type { TraceKindName } from '../vm/trace/event.ts';
+export type { TraceEvent, TraceTotals } from '../vm/trace/reader.ts';
+export { describeEvent } from '../vm/trace/text.ts';
 export type { TableRegister } from '../vm/vcpu-state.ts';
 export type { ControlName, CpuMode, MachineView, RegisterName, VcpuView } from '../vm/view.ts';
 export {
   type ConsoleConfig,
   type DeviceConfig,
   type DiskConfig,
+  type GdbConfig,
   type NetConfig,
   parseConfig,
   type ResolvedConfig,
   type ResolvedDisk,
+  type TraceConfig,
   type VmConfig,
 } from './config.ts';
 export { type BundledGuest, bundledGuests } from './guests.ts';
-export { type RestoreChanges, Vm, type VmConsole, type VmEventMap, type VmState } from './vm.ts';
+export {
+  type RestoreChanges,
+  Vm,
+  type VmConsole,
+  type VmEventMap,
+  type VmState,
+  type VmTrace,
+} from './vm.ts';

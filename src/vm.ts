@@ -18,8 +18,11 @@ import type { MachineState } from '../vm/machine-state.ts';
 import type { Outcome } from '../vm/outcome.ts';
 import type { ModulePart } from '../vm/parts.ts';
 import type { Statistics } from '../vm/statistics.ts';
+import { TraceKind } from '../vm/trace/event.ts';
+import type { TraceOptions } from '../vm/trace/machine-trace.ts';
+import type { TraceTotals } from '../vm/trace/reader.ts';
 import type { MachineView } from '../vm/view.ts';
-import { parseConfig, type ResolvedConfig, type VmConfig } from './config.ts';
+import { parseConfig, type ResolvedConfig, type TraceConfig, type VmConfig } from './config.ts';
 import { deviceSource } from './device-source.ts';
 import { type BundledGuest, bundledGuest, DEFAULT_GUEST } from './guests.ts';
 
@@ -48,6 +51,17 @@ export interface VmConsole {
   readonly output: Readable;
   /** What the guest reads. Ending it does not stop the guest. */
   readonly input: Writable;
+}
+
+/** What happens in a traced machine. */
+export interface VmTrace {
+  /**
+   * {@link TraceEvent} objects in order of time; ends when the machine has. While nobody reads, the guest
+   * waits, unless the trace is lossy. Destroying the stream ends the trace.
+   */
+  readonly events: Readable;
+  /** How many there were so far, and what became of others. */
+  readonly totals: TraceTotals;
 }
 
 /** A saved machine: what {@link Vm.save} gives. */
@@ -85,7 +99,13 @@ export class Vm extends EventEmitter<VmEventMap> implements AsyncDisposable {
   readonly engine: string;
   /** Why it is not a better engine, in one line; empty when there is nothing to say. */
   readonly notice: string;
-  private readonly machine: Machine;
+  /** What happens in the machine; undefined unless {@link VmConfig.trace} asks for it. */
+  readonly trace: VmTrace | undefined;
+  /**
+   * The machine behind it, for the command line's debugger.
+   * @internal
+   */
+  readonly machine: Machine;
 
   private constructor(config: ResolvedConfig, machine: Machine, notice: string) {
     super();
@@ -93,6 +113,13 @@ export class Vm extends EventEmitter<VmEventMap> implements AsyncDisposable {
     this.machine = machine;
     this.engine = machine.engineName;
     this.notice = notice;
+    const { trace } = machine;
+    this.trace = trace && {
+      events: trace.stream,
+      get totals() {
+        return trace.totals;
+      },
+    };
     machine.on('reset', () => this.emit('reset'));
     machine.on('boot-mark', (mark, time) => this.emit('boot-mark', mark, time));
     machine.on('stopped', () => this.emit('stopped'));
@@ -131,6 +158,7 @@ export class Vm extends EventEmitter<VmEventMap> implements AsyncDisposable {
     const modules = { parts, loaded: await loadDeviceModules(parts) };
     const { driver, notice }: ChosenDriver = await chooseDriver(config.engine, config.deterministic);
     const { rng, debugExit, deterministic, portable, memory, onReset } = config;
+    const trace = config.trace && traceOptions(config.trace);
     const machine = new Machine({
       driver,
       memory,
@@ -144,6 +172,7 @@ export class Vm extends EventEmitter<VmEventMap> implements AsyncDisposable {
       portable,
       guest,
       onReset,
+      trace,
     });
     return new Vm(config, machine, notice);
   }
@@ -176,9 +205,27 @@ export class Vm extends EventEmitter<VmEventMap> implements AsyncDisposable {
     return this.machine.ended;
   }
 
-  /** Lets the guest run. @throws HostError when a thread of the machine can't start */
-  start(): Promise<void> {
-    return this.machine.start();
+  /**
+   * Lets the guest run, or with {@link GdbConfig.wait} stand until gdb lets it go.
+   * @throws HostError when a thread of the machine can't start, or gdb's port can't be listened on
+   */
+  async start(): Promise<void> {
+    const { gdb } = this.config;
+    if (gdb !== undefined) {
+      // What gdb needs is loaded when it is asked for.
+      const { GdbServer } = await import('./gdb/server.ts');
+      const server = await GdbServer.listen(this.machine, { ...gdb, host: gdb.host ?? '127.0.0.1' });
+      void this.ended.then((outcome) => server.close(outcome.kind === 'error' ? 1 : (outcome.value ?? 0)));
+    }
+    return this.machine.start(gdb?.wait === true);
+  }
+
+  /**
+   * Starts the machine with the guest standing before its first instruction.
+   * @internal
+   */
+  startPaused(): Promise<void> {
+    return this.machine.start(true);
   }
 
   /** Stops the guest between two instructions; resolved when it stands. @throws Type2Error when it isn't running */
@@ -228,6 +275,21 @@ export class Vm extends EventEmitter<VmEventMap> implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
   }
+}
+
+function traceOptions(config: TraceConfig): TraceOptions {
+  const { reasons, devices, vcpus, from = 0, to = Number.POSITIVE_INFINITY, lossy = false } = config;
+  if (to <= from) throw new ConfigError(`trace: from ${from} to ${to} seconds there is nothing`);
+  return {
+    filter: {
+      kinds: reasons === undefined ? -1 : reasons.reduce((mask, name) => mask | (1 << TraceKind[name]), 0),
+      devices,
+      vcpus,
+      from: from * 1e9,
+      to: to * 1e9,
+    },
+    lossy,
+  };
 }
 
 /** The bundled guest that a configuration names, or means by naming no kernel. */

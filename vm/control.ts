@@ -6,6 +6,12 @@
  * until it changes. Whoever sees the run end first writes the outcome; later ones change nothing.
  */
 import type { MachineControl } from '../devices/device.ts';
+import type { DebugEvent } from './debug/settings.ts';
+
+/** Index of one of a vCPU's words. */
+function wordOf(vcpu: number, field: number): number {
+  return FIRST_VCPU + vcpu * VCPU_WORDS + field;
+}
 
 /** What the main thread wants of the others. */
 export const Request = { run: 0, pause: 1, stop: 2 } as const;
@@ -35,11 +41,18 @@ const POWER_BUTTON = 5;
 /** CLOCK_MONOTONIC nanoseconds at which machine time was zero, moved on by pauses; a double at word 6. */
 const CLOCK_BASE = 3;
 const FIRST_VCPU = 16;
-const VCPU_WORDS = 4;
+/** Even: the block is seen as doubles, too. */
+const VCPU_WORDS = 10;
 const VCPU_EXITS = 0;
 const VCPU_HALTED = 1;
 const VCPU_CHECK = 2;
 const VCPU_THREAD = 3;
+/** Non-zero while the vCPU shall stand still although the machine runs. */
+const VCPU_HELD = 4;
+/** A stop for the debugger: its kind, 0 for none; what it was at; linear address. */
+const VCPU_STOP = 5;
+const VCPU_STOP_DETAIL = 6;
+const VCPU_STOP_ADDRESS = 7;
 
 /** The shared control block of one machine. Any thread may hold a view of it. */
 export class Control implements MachineControl {
@@ -47,6 +60,8 @@ export class Control implements MachineControl {
   private readonly doubles: Float64Array;
   /** Called, on this thread, when an outcome has been written here. */
   onOutcome: () => void = () => {};
+  /** Called, on this thread, when a vCPU has stopped for the debugger. */
+  onDebugStop: () => void = () => {};
 
   constructor(buffer: SharedArrayBuffer) {
     this.words = new Int32Array(buffer);
@@ -73,12 +88,51 @@ export class Control implements MachineControl {
     Atomics.notify(this.words, REQUEST);
   }
 
-  /** Thread: waits until the request is no longer `pause`. */
-  park(): void {
+  /** Thread: waits until the request is no longer `pause`, and its vCPU, if it has one, is not held. */
+  park(vcpu?: number): void {
     Atomics.add(this.words, PARKED, 1);
     Atomics.notify(this.words, PARKED);
-    Atomics.wait(this.words, REQUEST, Request.pause);
+    for (;;) {
+      const { request } = this;
+      if (request === Request.stop) break;
+      if (request === Request.pause) Atomics.wait(this.words, REQUEST, Request.pause);
+      else if (vcpu !== undefined && this.isHeld(vcpu)) Atomics.wait(this.words, wordOf(vcpu, VCPU_HELD), 1);
+      else break;
+    }
     Atomics.sub(this.words, PARKED, 1);
+  }
+
+  /** Main thread, while all are parked: lets a vCPU stand still when the others go on. */
+  hold(vcpu: number, held: boolean): void {
+    Atomics.store(this.words, wordOf(vcpu, VCPU_HELD), held ? 1 : 0);
+    Atomics.notify(this.words, wordOf(vcpu, VCPU_HELD));
+  }
+
+  private isHeld(vcpu: number): boolean {
+    return Atomics.load(this.words, wordOf(vcpu, VCPU_HELD)) !== 0;
+  }
+
+  /** vCPU's thread: notes a stop for the debugger, and asks all threads to pause. */
+  stopForDebugger({ vcpu, kind, detail, addressLow, addressHigh }: Readonly<DebugEvent>): void {
+    Atomics.store(this.words, wordOf(vcpu, VCPU_STOP_DETAIL), detail);
+    Atomics.store(this.words, wordOf(vcpu, VCPU_STOP_ADDRESS), addressLow);
+    Atomics.store(this.words, wordOf(vcpu, VCPU_STOP_ADDRESS + 1), addressHigh);
+    Atomics.store(this.words, wordOf(vcpu, VCPU_STOP), kind);
+    Atomics.compareExchange(this.words, REQUEST, Request.run, Request.pause);
+    this.onDebugStop();
+  }
+
+  /** Main thread, while all are parked: why a vCPU has stopped for the debugger, once. */
+  takeDebugStop(vcpu: number): DebugEvent | undefined {
+    const kind = Atomics.exchange(this.words, wordOf(vcpu, VCPU_STOP), 0);
+    if (kind === 0) return undefined;
+    return {
+      vcpu,
+      kind,
+      detail: this.words[wordOf(vcpu, VCPU_STOP_DETAIL)]!,
+      addressLow: this.words[wordOf(vcpu, VCPU_STOP_ADDRESS)]!,
+      addressHigh: this.words[wordOf(vcpu, VCPU_STOP_ADDRESS + 1)]!,
+    };
   }
 
   /** How many threads are parked now. */
@@ -147,40 +201,40 @@ export class Control implements MachineControl {
 
   /** Hot path of a vCPU's thread: counts an exit, so that others can see whether the vCPU moves. */
   countExit(vcpu: number): void {
-    const at = FIRST_VCPU + vcpu * VCPU_WORDS + VCPU_EXITS;
+    const at = wordOf(vcpu, VCPU_EXITS);
     this.words[at] = (this.words[at]! + 1) | 0;
   }
 
   exits(vcpu: number): number {
-    return Atomics.load(this.words, FIRST_VCPU + vcpu * VCPU_WORDS + VCPU_EXITS);
+    return Atomics.load(this.words, wordOf(vcpu, VCPU_EXITS));
   }
 
   /** vCPU's thread, after an interrupted run: whether it has halted with interrupts off. */
   setHalted(vcpu: number, halted: boolean): void {
-    Atomics.store(this.words, FIRST_VCPU + vcpu * VCPU_WORDS + VCPU_HALTED, halted ? 1 : 0);
+    Atomics.store(this.words, wordOf(vcpu, VCPU_HALTED), halted ? 1 : 0);
   }
 
   isHalted(vcpu: number): boolean {
-    return Atomics.load(this.words, FIRST_VCPU + vcpu * VCPU_WORDS + VCPU_HALTED) === 1;
+    return Atomics.load(this.words, wordOf(vcpu, VCPU_HALTED)) === 1;
   }
 
   /** Main thread: asks a vCPU to say whether it has halted. The caller kicks it. */
   askHalted(vcpu: number): void {
-    Atomics.store(this.words, FIRST_VCPU + vcpu * VCPU_WORDS + VCPU_CHECK, 1);
+    Atomics.store(this.words, wordOf(vcpu, VCPU_CHECK), 1);
   }
 
   /** vCPU's thread: whether it was asked, once. */
   takeHaltedQuestion(vcpu: number): boolean {
-    return Atomics.exchange(this.words, FIRST_VCPU + vcpu * VCPU_WORDS + VCPU_CHECK, 0) === 1;
+    return Atomics.exchange(this.words, wordOf(vcpu, VCPU_CHECK), 0) === 1;
   }
 
   /** vCPU's thread: under which thread id it can be kicked; 0 when it can't. */
   setThread(vcpu: number, threadId: number): void {
-    Atomics.store(this.words, FIRST_VCPU + vcpu * VCPU_WORDS + VCPU_THREAD, threadId);
+    Atomics.store(this.words, wordOf(vcpu, VCPU_THREAD), threadId);
   }
 
   thread(vcpu: number): number {
-    return Atomics.load(this.words, FIRST_VCPU + vcpu * VCPU_WORDS + VCPU_THREAD);
+    return Atomics.load(this.words, wordOf(vcpu, VCPU_THREAD));
   }
 
   get clockBase(): number {

@@ -6,11 +6,13 @@
  * until it needs someone, and says so in its reused {@link Exit}; vcpu-loop.ts serves that, for every
  * driver alike.
  */
+import type { Bus } from '../devices/bus.ts';
 import type { Clock } from '../devices/device.ts';
 import type { GuestMemory } from '../devices/memory.ts';
+import type { DebugEvent, DebugKind, DebugSettings } from './debug/settings.ts';
 import type { EngineState } from './machine-state.ts';
 import type { MachineParts } from './parts.ts';
-import type { EntryState } from './vcpu-state.ts';
+import type { EntryState, VcpuChange, VcpuState } from './vcpu-state.ts';
 
 /** The drivers there are, best first. */
 export const ENGINE_NAMES = ['kvm', 'jit', 'interp'] as const;
@@ -69,6 +71,8 @@ export interface Vcpu {
    * @returns `interrupted` when all is done; an exit that the instruction needs first
    */
   settle(): ExitReason;
+  /** After a `debug` exit: why. */
+  readonly debugEvent: Readonly<DebugEvent>;
   /** Whether the vCPU has halted and no interrupt can wake it. */
   haltedForGood(): boolean;
   /** After `internalError`: what happened, for the user. */
@@ -87,6 +91,8 @@ export interface EngineCapabilities {
   readonly tap: boolean;
   /** Whether the interval timer is a device of the platform, and port 0x61 with it; else the driver has both. */
   readonly platformTimer: boolean;
+  /** Most hardware breakpoints and watchpoints of a debugger. */
+  readonly hardwareBreakpoints: number;
 }
 
 /** Whether a driver works on this host, and if not why. */
@@ -117,10 +123,20 @@ export interface EngineEvents {
   consoleOutput(): void;
   /** The control block has an outcome. */
   ended(): void;
+  /** A vCPU has stopped for the debugger, and all others are asked to pause. */
+  debugStop(): void;
   /** The guest has marked a moment of its boot. @param time - {@link monotonicNow} of that moment */
   bootMark(mark: number, time: number): void;
   /** A thread can't go on; the outcome is `error`. */
   failed(error: Error): void;
+}
+
+/** The interrupt controllers as a debugger shows them. */
+export interface InterruptControllers {
+  /** For each vCPU, its local APIC's register page: 1024 bytes as the SDM lays it out (volume 3A, 10.4.1). */
+  readonly lapics: readonly Uint8Array[];
+  /** The IOAPIC's redirection table: bits 31:0 and 63:32 of each entry (82093AA, 3.2.4). */
+  readonly redirections: readonly { readonly low: number; readonly high: number }[];
 }
 
 /** A VM of one driver, as the main thread sees it. */
@@ -128,6 +144,11 @@ export interface Engine {
   readonly name: EngineName;
   readonly capabilities: EngineCapabilities;
   readonly memory: GuestMemory;
+  /**
+   * Puts the devices on the buses that are the engine's own rather than the platform's (interrupt controllers
+   * and timers, where they aren't in the kernel), so that traces and debuggers can name them.
+   */
+  mapDevices(pio: Bus, mmio: Bus): void;
   /** Machine time, as the devices see it. */
   readonly clock: Clock;
   /** Sets the boot CPU to where the loaded guest starts. Before {@link Engine.start}. */
@@ -145,6 +166,29 @@ export interface Engine {
    * @throws Type2Error with code `STATE_MISMATCH` for a guest that uses what isn't here
    */
   restore(state: EngineState, now: number, lenient: boolean): void;
+  /** State of all vCPUs. Only while paused or not started. */
+  vcpuStates(): VcpuState[];
+  /** Sets some of one vCPU's registers. Only while paused or not started. */
+  changeVcpu(index: number, change: VcpuChange): void;
+  /**
+   * What vCPUs stop at from the next {@link Engine.resume} on. Only while paused or not started.
+   * @throws Type2Error with code `BREAKPOINT` when something can't be set, naming it; nothing is set then
+   */
+  setDebug(settings: DebugSettings): void;
+  /**
+   * The last stop was not the debugger's but the guest's own INT3 or trap: the guest gets the exception when it
+   * goes on. Only where the two can't be told apart in time.
+   */
+  deliverTrap(vcpu: number, kind: DebugKind): void;
+  /** Only while paused or not started. */
+  interruptControllers(): InterruptControllers;
+  /**
+   * Instructions done since power-on, where a run repeats itself exactly; undefined elsewhere. Only while paused or
+   * not started.
+   */
+  readonly instructionCount: number | undefined;
+  /** A debugger has written guest RAM. Only while paused or not started. */
+  memoryWritten(): void;
   /** Makes the devices look around: there is console input, room for console output, or a pressed power button. */
   wakeDevices(): void;
   /** Asks all vCPUs whether they have halted for good, and notes it in the control block. */

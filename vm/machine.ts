@@ -8,13 +8,21 @@
  */
 import { EventEmitter } from 'node:events';
 import { Type2Error } from '../devices/errors.ts';
+import type { GuestMemory } from '../devices/memory.ts';
 import type { AnyDeviceModule } from '../devices/module.ts';
 import { type GuestSource, loadGuest } from './boot/load.ts';
 import { monotonicNow } from './clock.ts';
 import { consoleBuffers, HostConsole } from './console.ts';
-import { Control } from './control.ts';
+import { Control, Request } from './control.ts';
+import type { DebugEvent, DebugKind, DebugSettings } from './debug/settings.ts';
 import { moduleStateBytes } from './device-modules.ts';
-import type { Engine, EngineDriver, EngineEvents } from './engine.ts';
+import type {
+  Engine,
+  EngineCapabilities,
+  EngineDriver,
+  EngineEvents,
+  InterruptControllers,
+} from './engine.ts';
 import {
   type MachineState,
   portBToChips,
@@ -27,6 +35,8 @@ import type { Outcome } from './outcome.ts';
 import type { DiskPart, MachineParts, ModulePart, NetPart } from './parts.ts';
 import { buildPlatform, DEVICE_STATE_BYTES, type Platform, type PlatformHost } from './platform.ts';
 import { gatherStatistics, type Statistics, statisticsBuffer } from './statistics.ts';
+import { MachineTrace, type TraceOptions } from './trace/machine-trace.ts';
+import type { VcpuChange, VcpuState } from './vcpu-state.ts';
 import { type MachineView, machineView } from './view.ts';
 
 /** How often the machine looks whether all vCPUs have halted for good, in ms. */
@@ -51,6 +61,8 @@ export interface MachineOptions {
   readonly guest: GuestSource;
   /** What to do when the guest asks for a reset: start it anew, or end the run. */
   readonly onReset: 'restart' | 'end';
+  /** What is traced; nothing if absent. */
+  readonly trace?: TraceOptions | undefined;
 }
 
 /** What a machine says while it lives. */
@@ -61,6 +73,8 @@ export interface MachineEventMap {
   reset: [];
   /** The guest has run for the last time; {@link Machine.inspect} still sees it, in this event only. */
   stopped: [];
+  /** A vCPU has stopped for the debugger, or a reset under {@link Machine.haltsOnReset}; the machine is paused. */
+  'debug-stop': [];
 }
 
 const NO_MODULES = { parts: [], loaded: [] };
@@ -75,6 +89,8 @@ export class Machine extends EventEmitter<MachineEventMap> {
   readonly console: HostConsole;
   /** Resolved when the run has ended and everything is given back. Never rejected. */
   readonly ended: Promise<Outcome>;
+  /** What happens in the machine, when it is traced. */
+  readonly trace: MachineTrace | undefined;
   private readonly options: MachineOptions;
   private readonly parts: MachineParts;
   private readonly control: Control;
@@ -108,7 +124,9 @@ export class Machine extends EventEmitter<MachineEventMap> {
       debugExit,
       deterministic,
       portable,
+      trace,
     } = options;
+    this.trace = trace && new MachineTrace(trace, cpus, () => this.platform);
     this.parts = {
       memory,
       cpus,
@@ -123,6 +141,7 @@ export class Machine extends EventEmitter<MachineEventMap> {
       deviceState: new SharedArrayBuffer(DEVICE_STATE_BYTES + moduleStateBytes(modules.loaded)),
       statistics: statisticsBuffer(cpus),
       console: consoleBuffers(deterministic),
+      ...(this.trace === undefined ? {} : { trace: this.trace.part }),
     };
     this.control = new Control(this.parts.control);
     this.control.onOutcome = () => this.runEnded();
@@ -140,12 +159,18 @@ export class Machine extends EventEmitter<MachineEventMap> {
     return this.engine.name;
   }
 
-  /** Lets the guest run. @throws HostError when a thread can't start */
-  async start(): Promise<void> {
+  /**
+   * Lets the guest run.
+   * @param paused - whether it shall stand before its first instruction, until {@link Machine.resume}
+   * @throws HostError when a thread can't start
+   */
+  async start(paused = false): Promise<void> {
     this.expect('start', 'created');
-    this.phase = 'running';
+    this.phase = paused ? 'paused' : 'running';
     this.control.clockBase += monotonicNow() - this.pausedAt;
+    if (paused) this.standStill();
     this.startedAt = monotonicNow();
+    this.trace?.begin(this.startedAt);
     this.watchForHalt();
     await this.startEngine();
   }
@@ -167,10 +192,107 @@ export class Machine extends EventEmitter<MachineEventMap> {
 
   /** Lets a paused guest go on. */
   resume(): void {
+    // The run may have been ended while a debugger had it stand.
+    if (this.hasEnded) return;
     this.expect('resume', 'paused');
     this.control.clockBase += monotonicNow() - this.pausedAt;
     this.phase = 'running';
     this.engine.resume();
+  }
+
+  // For debuggers, while the machine is paused or not started
+
+  /** Whether a reset pauses the machine before the guest's first instruction, with a `debug-stop`. */
+  haltsOnReset = false;
+
+  /** Whether the run is over, or about to be: nothing of the machine can be looked at any more. */
+  get hasEnded(): boolean {
+    return this.ending || this.phase === 'ended';
+  }
+
+  get isRunning(): boolean {
+    return this.phase === 'running';
+  }
+
+  get cpus(): number {
+    return this.parts.cpus;
+  }
+
+  get memory(): GuestMemory {
+    return this.engine.memory;
+  }
+
+  get capabilities(): EngineCapabilities {
+    return this.engine.capabilities;
+  }
+
+  /** The devices, on buses of the main thread's. */
+  get devices(): Platform {
+    return this.platform;
+  }
+
+  vcpuStates(): VcpuState[] {
+    this.expectStanding('look at');
+    return this.engine.vcpuStates();
+  }
+
+  /** Sets some of a vCPU's registers. @throws HostError when the host refuses them */
+  changeVcpu(index: number, change: VcpuChange): void {
+    this.expectStanding('change');
+    this.engine.changeVcpu(index, change);
+  }
+
+  /** What vCPUs stop at. @throws Type2Error with code `BREAKPOINT` when something can't be set */
+  setDebug(settings: DebugSettings): void {
+    this.expectStanding('set breakpoints in');
+    this.engine.setDebug(settings);
+  }
+
+  /** See {@link Engine.instructionCount}. */
+  get instructionCount(): number | undefined {
+    return this.engine.instructionCount;
+  }
+
+  interruptControllers(): InterruptControllers {
+    this.expectStanding('look at');
+    return this.engine.interruptControllers();
+  }
+
+  /** See {@link Engine.deliverTrap}. */
+  deliverTrap(vcpu: number, kind: DebugKind): void {
+    this.engine.deliverTrap(vcpu, kind);
+  }
+
+  /** A debugger has written guest RAM. */
+  memoryWritten(): void {
+    this.engine.memoryWritten();
+  }
+
+  /** Why vCPUs have stopped since the last time. */
+  takeDebugStops(): DebugEvent[] {
+    const stops: DebugEvent[] = [];
+    for (let vcpu = 0; vcpu < this.parts.cpus; vcpu++) {
+      const stop = this.control.takeDebugStop(vcpu);
+      if (stop !== undefined) stops.push(stop);
+    }
+    return stops;
+  }
+
+  private async stoppedForDebugger(): Promise<void> {
+    if (this.phase !== 'running' || this.ending) return;
+    await this.pause();
+    this.emit('debug-stop');
+  }
+
+  /** Has the threads that are about to start stand until {@link Machine.resume}. */
+  private standStill(): void {
+    this.control.request = Request.pause;
+    this.pausedAt = monotonicNow();
+  }
+
+  private expectStanding(what: string): void {
+    if (this.phase === 'created') return;
+    this.expect(what, 'paused');
   }
 
   /** Presses the power button: a guest that listens shuts itself down. */
@@ -273,6 +395,7 @@ export class Machine extends EventEmitter<MachineEventMap> {
     const events: EngineEvents = {
       consoleOutput: () => this.console.outputReady(),
       ended: () => this.runEnded(),
+      debugStop: () => void this.stoppedForDebugger(),
       bootMark: (mark, time) => this.emit('boot-mark', mark, (time - this.startedAt) / 1e6),
       failed: (error) => {
         this.failure ??= error;
@@ -303,6 +426,8 @@ export class Machine extends EventEmitter<MachineEventMap> {
           : {}),
       };
       const platform = buildPlatform(this.parts, host, this.options.modules?.loaded);
+      this.engine.mapDevices(platform.pio, platform.mmio);
+      this.trace?.check(platform);
       for (const device of platform.devices) device.reset();
       const entry = loadGuest({
         ...this.options.guest,
@@ -354,6 +479,7 @@ export class Machine extends EventEmitter<MachineEventMap> {
     }
     this.phase = 'ended';
     this.console.end();
+    void this.trace?.end();
     this.finish({
       kind: kind === 'reset' ? (this.stopping ?? kind) : kind,
       ...(kind === 'debug-exit' ? { value: this.control.outcomeValue } : {}),
@@ -368,7 +494,10 @@ export class Machine extends EventEmitter<MachineEventMap> {
       this.platform = this.powerOn();
       this.ending = false;
       this.lastExits = [];
+      this.phase = this.haltsOnReset ? 'paused' : 'running';
+      if (this.haltsOnReset) this.standStill();
       await this.engine.start();
+      if (this.haltsOnReset) this.emit('debug-stop');
       if (this.stopping !== undefined) this.control.end(this.stopping);
     } catch (error) {
       this.failure ??= error as Error;

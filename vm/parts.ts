@@ -3,6 +3,7 @@
  * It is plain data and shared memory, so it can be handed to a worker thread as it is.
  */
 import type { ConsoleBuffers } from './console.ts';
+import type { TracePart } from './trace/event.ts';
 
 /** A disk, checked and with its size known. */
 export interface DiskPart {
@@ -56,4 +57,6 @@ export interface MachineParts {
   readonly deviceState: SharedArrayBuffer;
   readonly statistics: SharedArrayBuffer;
   readonly console: ConsoleBuffers;
+  /** What is traced; absent when nothing is. */
+  readonly trace?: TracePart;
 }

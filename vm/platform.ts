@@ -45,6 +45,20 @@ export interface PlatformHost {
   readonly fillRandom?: (bytes: Uint8Array) => void;
   /** A driver has notified a queue by a register write that exited. */
   queueNotified(device: number, queue: number): void;
+  readonly observer?: PlatformObserver | undefined;
+}
+
+/** Sees what devices do of their own accord: tracing. */
+export interface PlatformObserver {
+  /** @returns the line that the device shall drive instead */
+  irqLine(device: string, gsi: number, line: IrqLine): IrqLine;
+  /**
+   * Does some work on a virtqueue.
+   * @param device - index of the virtio device
+   * @param done - counts the chains that the device has given back, modulo 65,536
+   * @returns what `work` returns
+   */
+  queueWork(device: number, name: string, queue: number, done: () => number, work: () => boolean): boolean;
 }
 
 /** A virtio device as the machine has placed it. */
@@ -64,6 +78,10 @@ export interface Platform {
   /** All of them, in the order in which state was dealt out. */
   readonly devices: readonly Device[];
   readonly timed: readonly TimedDevice[];
+  /** Name of the device on each interrupt line, by GSI. */
+  readonly interrupts: ReadonlyMap<number, string>;
+  /** Works off a virtqueue, on the thread that works on queues. @returns whether there is more to do at once */
+  work(device: number, queue: number): boolean;
 }
 
 /** How many virtio devices a parts list comes to. */
@@ -93,19 +111,28 @@ export function buildPlatform(
   const pio = new Bus(host.counters.pio);
   const mmio = new Bus(host.counters.mmio);
   const devices: Device[] = [];
+  const interrupts = new Map<number, string>();
+  const { observer } = host;
+  const irqLine = (name: string, gsi: number): IrqLine => {
+    interrupts.set(gsi, name);
+    const line = host.irqLine(gsi);
+    return observer === undefined ? line : observer.irqLine(name, gsi, line);
+  };
   const state = (layout: StateLayout): DeviceState => allocator.allocate(layout);
   const add = <T extends Device>(device: T): T => {
     devices.push(device);
     return device;
   };
 
-  const serial = add(new Serial('serial0', state(Serial.layout), host.irqLine(Gsi.serial), host.console));
+  const serial = add(
+    new Serial('serial0', state(Serial.layout), irqLine('serial0', Gsi.serial), host.console),
+  );
   pio.map(Port.serial, 8, serial, serial.state.lock);
   const [lowRam, highRam] = ramRanges(parts.memory);
   const rtc = add(
     new Rtc(
       state(Rtc.layout),
-      host.irqLine(Gsi.rtc),
+      irqLine('rtc', Gsi.rtc),
       host.clock,
       host.alarm,
       lowRam!.length,
@@ -124,7 +151,7 @@ export function buildPlatform(
   const acpiPm = add(
     new AcpiPm(
       state(AcpiPm.layout),
-      host.irqLine(Gsi.sci),
+      irqLine('acpi-pm', Gsi.sci),
       host.clock,
       host.alarm,
       host.control,
@@ -155,7 +182,7 @@ export function buildPlatform(
         state(VirtioMmio.layoutFor(device)),
         device,
         host.memory,
-        host.irqLine(slot.gsi),
+        irqLine(name, slot.gsi),
         (queue) => host.queueNotified(index, queue),
       ),
     );
@@ -185,7 +212,16 @@ export function buildPlatform(
   const neighbours = { pio, mmio, names, memory: parts.memory, virtio: virtio.length };
   placeModules(modules, parts.modules, neighbours, addModule);
 
-  return { pio, mmio, serial, acpiPm, virtio, devices, timed };
+  const process = (device: number, queue: number): boolean => virtio[device]!.transport.process(queue);
+  const work =
+    observer === undefined
+      ? process
+      : (device: number, queue: number): boolean => {
+          const { name, queues } = virtio[device]!.transport;
+          const done = (): number => queues[queue]?.usedIndex ?? 0;
+          return observer.queueWork(device, name, queue, done, () => process(device, queue));
+        };
+  return { pio, mmio, serial, acpiPm, virtio, devices, timed, interrupts, work };
 }
 
 /** The interrupt line of a device that has none. */

@@ -10,9 +10,12 @@ import type { AccessSize } from '../devices/device.ts';
 import { type Control, Request } from './control.ts';
 import { ExitReason, type Vcpu } from './engine.ts';
 
-/** Sees every exit before it is served. The seam that tracing hangs on; absent, it costs one comparison. */
+/** Sees every exit. The seam that tracing hangs on; absent, it costs a comparison before and after. */
 export interface ExitObserver {
+  /** An exit is about to be served: a write's data is there. */
   exit(vcpu: Vcpu, reason: ExitReason): void;
+  /** It has been served: a read's data is there too. */
+  served(vcpu: Vcpu, reason: ExitReason): void;
 }
 
 /** What a vCPU's loop works with. */
@@ -23,7 +26,7 @@ export interface VcpuLoop {
   readonly control: Control;
   /** Exits by reason. */
   readonly counts: Float64Array;
-  readonly observer?: ExitObserver;
+  readonly observer?: ExitObserver | undefined;
 }
 
 /**
@@ -33,12 +36,13 @@ export interface VcpuLoop {
 export function runVcpu(loop: VcpuLoop): string | undefined {
   const { vcpu, pio, mmio, control, counts, observer } = loop;
   const index = vcpu.index;
+  let failure: string | undefined;
   for (;;) {
     const shallRun = control.request === Request.run;
     const reason = shallRun ? vcpu.run() : vcpu.settle();
     if (!shallRun && reason === ExitReason.interrupted) {
       if (control.request === Request.stop) return undefined;
-      control.park();
+      control.park(index);
       continue;
     }
     counts[reason] = counts[reason]! + 1;
@@ -63,17 +67,22 @@ export function runVcpu(loop: VcpuLoop): string | undefined {
       case ExitReason.shutdown:
         control.end(control.hasPanicked ? 'panic' : 'triple-fault');
         break;
+      case ExitReason.debug:
+        control.stopForDebugger(vcpu.debugEvent);
+        break;
       case ExitReason.internalError:
         control.end('error');
-        return vcpu.describeFailure();
+        failure = vcpu.describeFailure();
+        break;
       default:
-        // Hypercalls that nobody implements return −ENOSYS by the driver; debug exits have no listener yet.
+        // Hypercalls that nobody implements return −ENOSYS by the driver.
         break;
     }
+    if (observer !== undefined) observer.served(vcpu, reason);
     if (control.ended) {
       // Registers and memory can still be looked at: see Machine.inspect.
       vcpu.settle();
-      return undefined;
+      return failure;
     }
   }
 }

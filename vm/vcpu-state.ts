@@ -143,6 +143,14 @@ export interface EntryState {
   system: Partial<SystemRegisters>;
 }
 
+/** Some of a vCPU's registers, to be set. */
+export interface VcpuChange {
+  registers?: Partial<GeneralRegisters>;
+  system?: Partial<SystemRegisters>;
+  /** As {@link VcpuState.xsave}; the first 512 bytes are enough. */
+  xsave?: Uint8Array;
+}
+
 /** A flat 4 GiB protected-mode segment. @param type - 0xb: code, execute/read, accessed; 0x3: data, read/write, accessed */
 export function flatSegment(selector: number, type: 0xb | 0x3): Segment {
   return {

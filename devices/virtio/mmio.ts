@@ -10,6 +10,7 @@ import type { AccessSize, BusDevice, Device, IrqLine } from '../device.ts';
 import { GuestAddressError, type GuestMemory } from '../memory.ts';
 import { type DeviceState, defineState, Lock, type SavedState, type StateLayout } from '../state.ts';
 import { Feature, FeatureSet, GuestError, type VirtioDevice } from './device.ts';
+import { VIRTIO_MMIO_REGISTERS } from './mmio-registers.ts';
 import { QUEUE_DOUBLES, QUEUE_WORDS, QueueDouble, QueueWord, Virtqueue } from './virtqueue.ts';
 
 /** Registers, table 4.1. */
@@ -73,6 +74,7 @@ const FIXED = {
 /** A virtio device on its transport. */
 export class VirtioMmio implements Device, BusDevice {
   readonly name: string;
+  readonly registers = VIRTIO_MMIO_REGISTERS;
   readonly state: DeviceState;
   readonly queues: readonly Virtqueue[];
   readonly device: VirtioDevice;

@@ -89,6 +89,25 @@ export class Virtqueue {
     return this.registers.words[this.registers.word + QueueWord.size]!;
   }
 
+  /** How many chains have been taken, modulo 65,536. */
+  get takenIndex(): number {
+    return this.registers.words[this.registers.word + QueueWord.nextAvailable]!;
+  }
+
+  /** Where the driver has put the queue: guest-physical addresses. For people to look at. */
+  get addresses(): { readonly descriptors: number; readonly available: number; readonly used: number } {
+    return {
+      descriptors: this.address(QueueDouble.descriptors),
+      available: this.address(QueueDouble.available),
+      used: this.address(QueueDouble.used),
+    };
+  }
+
+  /** How many chains have been given back, modulo 65,536. */
+  get usedIndex(): number {
+    return this.registers.words[this.registers.word + QueueWord.nextUsed]!;
+  }
+
   /** What was negotiated: VIRTIO_F_INDIRECT_DESC and VIRTIO_F_EVENT_IDX. */
   negotiate(indirect: boolean, eventIndex: boolean): void {
     this.indirect = indirect;

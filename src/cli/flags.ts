@@ -26,6 +26,7 @@ export interface Flags {
   readonly deterministic?: boolean;
   readonly portable?: boolean;
   readonly reboot?: boolean;
+  readonly gdb?: string;
   readonly timeout?: string;
   readonly stats?: boolean;
   readonly quiet?: boolean;
@@ -62,9 +63,10 @@ export function flagsToConfig(flags: Flags): Record<string, unknown> {
     portable,
     stats,
     quiet,
-    loadAddress: number('--load-address', flags.loadAddress),
-    cpus: number('--cpus', flags.cpus),
-    timeout: number('--timeout', flags.timeout),
+    loadAddress: numberFlag('--load-address', flags.loadAddress),
+    cpus: numberFlag('--cpus', flags.cpus),
+    timeout: numberFlag('--timeout', flags.timeout),
+    gdb: flags.gdb === undefined ? undefined : parseGdb(flags.gdb),
     disks: flags.disk?.map(parseDisk),
     nets,
     devices: flags.device?.map(parseDevice),
@@ -77,7 +79,10 @@ export function flagsToConfig(flags: Flags): Record<string, unknown> {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
 }
 
-function number(flag: string, text: string | undefined): number | undefined {
+/** A flag's number. @throws ConfigError when it is none */
+export function numberFlag(flag: string, text: string): number;
+export function numberFlag(flag: string, text: string | undefined): number | undefined;
+export function numberFlag(flag: string, text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   const value = Number(text);
   if (text.trim() === '' || !Number.isFinite(value)) throw new ConfigError(`${flag}: '${text}' is no number`);
@@ -124,9 +129,25 @@ function parseDevice(text: string): Record<string, unknown> {
   const { name, ...numbers } = parseOptions('--device', parts, [], ['name', 'port', 'mmio', 'irq']);
   const places = Object.entries(numbers).map(([key, value]) => [
     key,
-    number(`--device ${key}`, String(value)),
+    numberFlag(`--device ${key}`, String(value)),
   ]);
   return { path, ...(name === undefined ? {} : { name }), ...Object.fromEntries(places) };
+}
+
+function parseGdb(text: string): Record<string, unknown> {
+  const [address = '', ...parts] = text.split(',');
+  const { arch, wait } = parseOptions('--gdb', parts, ['wait'], ['arch']);
+  if (!/^(.+:)?\d+$/.test(address)) {
+    throw new ConfigError(`--gdb: '${address}' is no address`, { hint: 'Write a port, or 127.0.0.1:1234.' });
+  }
+  const colon = address.lastIndexOf(':');
+  const host = colon > 0 ? address.slice(0, colon).replace(/^\[(.*)\]$/, '$1') : undefined;
+  return {
+    ...(host === undefined ? {} : { host }),
+    port: numberFlag('--gdb', address.slice(colon + 1)),
+    ...(wait === undefined ? {} : { wait }),
+    ...(arch === undefined ? {} : { arch }),
+  };
 }
 
 function parseConsole(text: string): unknown {

@@ -5,11 +5,13 @@
 import './early.ts';
 import { Command, CommanderError } from 'commander';
 import { coolDown } from '../../vm/drivers.ts';
+import { debugCommand } from './debug.ts';
 import { doctorCommand } from './doctor.ts';
 import { reportError } from './errors.ts';
 import { ExitStatus } from './exit-status.ts';
 import { labCommand } from './lab.ts';
 import { runCommand } from './run.ts';
+import { traceCommand } from './trace.ts';
 import { packageVersion } from './version.ts';
 
 const program = new Command('type2')
@@ -18,6 +20,8 @@ const program = new Command('type2')
   .showHelpAfterError('(see `type2 --help`)')
   .exitOverride()
   .addCommand(runCommand())
+  .addCommand(traceCommand())
+  .addCommand(debugCommand())
   .addCommand(labCommand())
   .addCommand(doctorCommand());
 for (const command of program.commands)

@@ -49,6 +49,11 @@ describe('type2', () => {
     [['run', '--guest', 'windows'], /no bundled guest 'windows'[\s\S]*linux-x86_64/],
     [['run', '--disk', '/nonexistent.img'], /no such file[\s\S]*truncate -s/],
     [['run', '--config', '/nonexistent.json'], /can't be read/],
+    [['run', '--gdb', 'here'], /--gdb: 'here' is no address[\s\S]*127\.0\.0\.1:1234/],
+    [['run', '--gdb', '1234,stop'], /'stop' is not known here: there are wait, arch=/],
+    [['run', '--gdb', '99999'], /gdb\.port: expected 1 to 65535/],
+    [['debug', '--gdb', '1234', '--engine', 'jit'], /both debug a guest/],
+    [['debug', '--engine', 'jit', '--symbols', '/nonexistent'], /symbols \/nonexistent: can't be read/],
   ])('%j is wrong usage: status 2, one reason', (args, message) => {
     const { status, stderr } = type2(...args);
     expect(stderr).toMatch(message);
@@ -62,6 +67,20 @@ describe('type2', () => {
     expect(type2('run', '--config', file('typo.json', '{"kernle": "x"}')).stderr).toMatch(
       /no field 'kernle'/,
     );
+  });
+
+  it('says which address gdb can’t be listened for on', () => {
+    const { status, stderr } = type2(
+      'run',
+      '--engine',
+      'jit',
+      '--guest',
+      'hello-real',
+      '--gdb',
+      '192.0.2.1:1234',
+    );
+    expect(stderr).toMatch(/--gdb 192\.0\.2\.1:1234: .*EADDRNOTAVAIL[\s\S]*Name an address of this host/);
+    expect(status).toBe(1);
   });
 
   it('doctor speaks of node, engines and tap', () => {

@@ -12,8 +12,10 @@ import { PicPair } from '../../devices/pic.ts';
 import { Pit } from '../../devices/pit.ts';
 import { StateAllocator } from '../../devices/state.ts';
 import { IOAPIC_BASE } from '../layout.ts';
+import type { PlatformObserver } from '../platform.ts';
 import { CpuTime } from './time.ts';
 
+const TIMER_GSI = 0;
 /** IOAPIC input of the timer, as the MADT says. */
 const TIMER_INPUT = 2;
 const PIC_INPUTS = 16;
@@ -25,6 +27,7 @@ export interface ChipsHost {
   /** Instructions done before the one that runs. */
   executed(): number;
   signals(cpu: number): CpuSignals;
+  readonly observer?: Pick<PlatformObserver, 'irqLine'> | undefined;
 }
 
 /** Shared memory for the chips of a machine. */
@@ -75,7 +78,13 @@ export class Chips {
     this.pic = new PicPair(allocator.allocate(PicPair.layout), (asserted) =>
       this.apics[0]!.setPin(0, asserted),
     );
-    this.pit = new Pit(allocator.allocate(Pit.layout), this.line(0), time, alarm);
+    const timerLine = this.line(TIMER_GSI);
+    this.pit = new Pit(
+      allocator.allocate(Pit.layout),
+      host.observer?.irqLine('pit', TIMER_GSI, timerLine) ?? timerLine,
+      time,
+      alarm,
+    );
     this.devices = [time, ...this.apics, this.ioapic, this.pic, this.pit];
     this.timed = [...this.apics, this.pit];
   }
@@ -90,7 +99,7 @@ export class Chips {
 
   /** The input of a global system interrupt: PIC and IOAPIC both see it, and software masks one. */
   line(gsi: number): IrqLine {
-    const input = gsi === 0 ? TIMER_INPUT : gsi;
+    const input = gsi === TIMER_GSI ? TIMER_INPUT : gsi;
     const setLevel = (asserted: boolean): void => {
       if (gsi < PIC_INPUTS) this.pic.setLevel(gsi, asserted);
       this.ioapic.setLevel(input, asserted);

@@ -15,6 +15,7 @@ import { Control, Request } from '../control.ts';
 import { loadDeviceModules } from '../device-modules.ts';
 import { buildPlatform, type PlatformHost } from '../platform.ts';
 import { NamedCounters, threadCounters } from '../statistics.ts';
+import { Tracer } from '../trace/tracer.ts';
 import { runVcpu } from '../vcpu-loop.ts';
 import { Chips } from './chips.ts';
 import { CpuCode } from './code.ts';
@@ -36,15 +37,18 @@ function runThread(data: CpuThreadData, modules: readonly AnyDeviceModule[], por
   const post = (message: CpuThreadMessage): void => port.postMessage(message);
   const control = new Control(parts.control);
   control.onOutcome = () => post({ type: 'outcome' });
+  control.onDebugStop = () => post({ type: 'debug-stop' });
   const memory = new CpuMemory(data.memory, parts.memory);
   const guestMemory = guestMemoryOver(data.memory, parts.memory);
   const counters = threadCounters(parts.statistics, 0);
   let cpu: Cpu | undefined;
   let group: CpuGroup | undefined;
   const alarm = { deadlineMoved: () => group?.deadlineMoved() };
+  const tracer = parts.trace && new Tracer(parts.trace, 0, () => cpu?.index ?? 0);
   const chips = new Chips(parts.cpus, data.chips, {
     hostClock: parts.deterministic ? undefined : new HostClock(control),
     alarm,
+    observer: tracer,
     executed: () => cpu?.executedNow ?? 0,
     signals: (index) => ({
       interruptPending: () => cpu?.interruptPending(index),
@@ -71,9 +75,11 @@ function runThread(data: CpuThreadData, modules: readonly AnyDeviceModule[], por
     irqLine: (gsi) => chips.line(gsi),
     queueNotified: (device, queue) => group?.queueNotified(device, queue),
     bootMark: (mark) => post({ type: 'boot-mark', mark, time: monotonicNow() }),
+    observer: tracer,
   };
   const platform = buildPlatform(parts, host, modules);
   chips.map(platform.pio, platform.mmio);
+  tracer?.attach(platform.pio, platform.mmio);
   const closers: (() => void)[] = [];
   try {
     const blocks = platform.virtio
@@ -114,6 +120,8 @@ function runThread(data: CpuThreadData, modules: readonly AnyDeviceModule[], por
       }
       return random[--randomLeft]! | 0;
     },
+    observer: tracer,
+    debug: data.debug,
   });
   guestMemory.onDeviceWrite = (gpa, length) => {
     cpu!.codeWritten(gpa, length);
@@ -133,7 +141,7 @@ function runThread(data: CpuThreadData, modules: readonly AnyDeviceModule[], por
   const { pio, mmio } = platform;
   let failure: string | undefined;
   try {
-    failure = runVcpu({ vcpu: group, pio, mmio, control, counts: counters.exits });
+    failure = runVcpu({ vcpu: group, pio, mmio, control, counts: counters.exits, observer: tracer });
   } catch (error) {
     control.end('error');
     if (error instanceof DeviceModuleError) failure = error.message;

@@ -13,6 +13,7 @@ import { FAULT, GuestFault, INSTRUCTION_EXIT, InstructionExit, raise, SHUTDOWN, 
 import type { Form } from './forms.ts';
 import './isa/index.ts';
 import type { CpuCode } from './code.ts';
+import { CpuDebug } from './debug.ts';
 import { INSTRUCTION_MAXIMUM } from './decode.ts';
 import {
   CROSS_PAGE,
@@ -38,6 +39,23 @@ import { resetState } from './system/reset.ts';
 import { Attribute, checkSegment, setSegment } from './system/segments.ts';
 import { STRING_SCRATCH } from './system/strings.ts';
 
+/** Sees what the CPU delivers to the guest by itself: tracing. Addresses come as low and high word. */
+export interface CpuObserver {
+  /** An exception is on its way into the guest. @param errorCode - −1 for none */
+  exception(
+    vector: number,
+    errorCode: number,
+    addressLow: number,
+    addressHigh: number,
+    ripLow: number,
+    ripHigh: number,
+  ): void;
+  /** An interrupt is taken at this RIP. */
+  interrupt(vector: number, ripLow: number, ripHigh: number): void;
+  /** A register of the running vCPU's local APIC was accessed. */
+  lapic(offset: number, isWrite: boolean, value: number): void;
+}
+
 /** What surrounds a CPU: time, interrupts, devices. */
 export interface CpuHost {
   /** What CPUID says on a vCPU. */
@@ -49,12 +67,15 @@ export interface CpuHost {
   externalInterrupt(apic: LocalApic): number;
   hasExternalInterrupt(apic: LocalApic): boolean;
   random(): number;
+  readonly observer?: CpuObserver | undefined;
+  /** A debugger's settings: see debug.ts. */
+  readonly debug?: SharedArrayBuffer;
   /** Statistics: an instruction that isn't there has been met. */
   undefinedInstruction(name: string): void;
 }
 
 /** Why {@link Cpu.run} came back. */
-export const CpuExit = { slice: 0, io: 1, mmio: 2, halted: 3, shutdown: 4 } as const;
+export const CpuExit = { slice: 0, io: 1, mmio: 2, halted: 3, shutdown: 4, debug: 5 } as const;
 export type CpuExit = (typeof CpuExit)[keyof typeof CpuExit];
 
 const LAPIC_MASK = 0xfffff000;
@@ -69,6 +90,7 @@ export class Cpu implements CpuContext, MmuClient {
   readonly memory: CpuMemory;
   readonly mmu: Mmu;
   readonly code: CodeCache;
+  readonly debug: CpuDebug;
   /** Instructions executed so far; an exception or interrupt on its way into the guest counts as one, too. */
   executed = 0;
   /** The access that {@link CpuExit.io} and mmio are about. Data lies in the CPU's memory at {@link ACCESS_DATA}. */
@@ -97,6 +119,7 @@ export class Cpu implements CpuContext, MmuClient {
     this.messages = apics.map(() => ({ init: false, startup: -1 }));
     this.program = program;
     this.mmu = new Mmu(memory, this);
+    this.debug = new CpuDebug(memory, host.debug);
     this.code = new CodeCache(
       memory,
       () => this.mmu,
@@ -139,6 +162,14 @@ export class Cpu implements CpuContext, MmuClient {
     this.memory.u8.copyWithin(State.gpr, from, from + State.end - State.gpr);
     this.mmu.flushAll();
     this.updateMode();
+  }
+
+  /** Takes over what a debugger has set. While no guest code runs; {@link load} follows. */
+  reloadDebug(): void {
+    const changed = this.debug.reload(this.mmu);
+    if (changed === undefined) return;
+    if (changed.memoryWritten) this.program.clear();
+    this.mmu.flushAll();
   }
 
   /** Puts all vCPUs' states where others can see them. */
@@ -351,9 +382,14 @@ export class Cpu implements CpuContext, MmuClient {
       }
       if (interrupted) continue;
       if (memory.get(State.halted) !== 0 || memory.get(State.waitsForStartup) !== 0) return CpuExit.halted;
+      if (this.debug.atBreakpoint()) return CpuExit.debug;
       this.pendingExit = CpuExit.slice;
       const single =
-        oneByOne || memory.get(State.interruptShadow) !== 0 || this.replayCount > 0 || this.trapFlag();
+        oneByOne ||
+        memory.get(State.interruptShadow) !== 0 ||
+        this.replayCount > 0 ||
+        this.trapFlag() ||
+        this.debug.onBreakpointPage();
       if (single) this.step();
       else if (this.slice(end - this.executed)) {
         if (!exact) return CpuExit.slice;
@@ -364,9 +400,30 @@ export class Cpu implements CpuContext, MmuClient {
         this.isShutDown = false;
         return CpuExit.shutdown;
       }
+      if (this.debug.watchHit >= 0) return CpuExit.debug;
       if (this.yields) return CpuExit.slice;
     }
     return CpuExit.slice;
+  }
+
+  /**
+   * One instruction for a debugger. Interrupts wait, unless the CPU waits for one: then taking it is the step.
+   * @returns slice when it is done; halted while there is nothing to wake the CPU
+   */
+  debugStep(): CpuExit {
+    const { memory } = this;
+    if (this.code.isFull) this.program.clear();
+    this.pendingExit = CpuExit.slice;
+    if (memory.get(State.halted) !== 0 || memory.get(State.waitsForStartup) !== 0)
+      return this.takeInterrupt() ? CpuExit.slice : CpuExit.halted;
+    this.step();
+    if (!this.isShutDown) return this.pendingExit;
+    this.isShutDown = false;
+    return CpuExit.shutdown;
+  }
+
+  get stopsEarly(): boolean {
+    return this.debug.step >= 0 || this.debug.watchHit >= 0 || this.trapFlag();
   }
 
   /**
@@ -624,8 +681,23 @@ export class Cpu implements CpuContext, MmuClient {
     return true;
   }
 
+  /** An exception goes into the guest: also the one that another's delivery has become. */
+  exceptionRaised(vector: number, errorCode: number): void {
+    const { memory } = this;
+    const isPageFault = vector === Vector.PF;
+    this.host.observer?.exception(
+      vector,
+      errorCode,
+      isPageFault ? memory.get(State.cr2) : 0,
+      isPageFault ? memory.get(State.cr2 + 4) : 0,
+      memory.get(State.rip),
+      memory.get(State.rip + 4),
+    );
+  }
+
   private interrupt(vector: number, source: InterruptSource = 'external'): void {
     this.executed++;
+    this.host.observer?.interrupt(vector, this.memory.get(State.rip), this.memory.get(State.rip + 4));
     this.delivering(() => {
       try {
         deliver(this, vector, -1, source);
@@ -730,7 +802,9 @@ export class Cpu implements CpuContext, MmuClient {
     const { memory } = this;
     if (this.isApic(gpa)) {
       if ((gpa & 0xfff) === APIC_CURRENT_COUNT) this.runAlone();
-      memory.set(host, this.apic.read(gpa & 0xfff, 4));
+      const value = this.apic.read(gpa & 0xfff, 4);
+      this.host.observer?.lapic(gpa & 0xfff, false, value);
+      memory.set(host, value);
       memory.set(host + 4, 0);
       return;
     }
@@ -749,7 +823,9 @@ export class Cpu implements CpuContext, MmuClient {
     if (this.isApic(gpa)) {
       // What it may interrupt comes right after this instruction, and times are those of this instruction.
       if (memory.get(State.eflags) & EFLAGS.IF || !isPlainApicWrite(gpa & 0xfff)) this.runAlone();
-      this.apic.write(gpa & 0xfff, 4, memory.data.getUint32(host, true));
+      const value = memory.data.getUint32(host, true);
+      this.host.observer?.lapic(gpa & 0xfff, true, value);
+      this.apic.write(gpa & 0xfff, 4, value);
       return;
     }
     if (this.replayAt < this.replayCount) {
@@ -958,7 +1034,7 @@ export class Cpu implements CpuContext, MmuClient {
       lookup: () => {
         this.record = 0;
         // At the end of a slice nothing is fetched any more, as that may fault.
-        if (code.isFull || memory.get(State.budget) === 0) this.leaveFull();
+        if (code.isFull || memory.get(State.budget) === 0 || this.debug.onBreakpointPage()) this.leaveFull();
         return code.lookup();
       },
       decode: (head) => {

@@ -4,12 +4,14 @@
  */
 import { once } from 'node:events';
 import { SHARE_ENV, Worker } from 'node:worker_threads';
+import type { Bus } from '../../devices/bus.ts';
 import type { Clock } from '../../devices/device.ts';
 import { ConfigError, HostError, Type2Error } from '../../devices/errors.ts';
 import type { GuestMemory } from '../../devices/memory.ts';
 import { HostClock } from '../clock.ts';
 import { Control, Request } from '../control.ts';
 import { cpuidLeaves } from '../cpuid.ts';
+import type { DebugSettings } from '../debug/settings.ts';
 import type {
   Engine,
   EngineCapabilities,
@@ -17,14 +19,17 @@ import type {
   EngineEvents,
   EngineName,
   EngineSupport,
+  InterruptControllers,
 } from '../engine.ts';
 import { checkFeatures, type EngineState, stateMismatch } from '../machine-state.ts';
 import type { MachineParts } from '../parts.ts';
-import { type EntryState, MSR_TSC } from '../vcpu-state.ts';
+import { type EntryState, MSR_TSC, type VcpuChange, type VcpuState } from '../vcpu-state.ts';
 import { Chips, chipsBuffer } from './chips.ts';
 import { CpuidTable } from './cpuid-table.ts';
+import { BREAKPOINTS_MAXIMUM, debugBuffer, noteMemoryWritten, writeDebugSettings } from './debug.ts';
 import { CPU_VCPUS_MAXIMUM, SAVED_STATE_SIZE, SAVED_STATES, State } from './layout.ts';
 import { CPU_MEMORY_MAXIMUM, CpuMemory, createCpuMemory, guestMemoryOver } from './memory.ts';
+import { restoreExtended } from './system/extended-state.ts';
 import { resetState } from './system/reset.ts';
 import {
   type CpuThreadData,
@@ -42,6 +47,7 @@ const CAPABILITIES: EngineCapabilities = {
   completeInstructionSet: true,
   tap: false,
   platformTimer: true,
+  hardwareBreakpoints: 32,
 };
 
 /** How long a thread may take to come to rest. */
@@ -110,7 +116,7 @@ export class CpuEngine implements Engine {
     const chips = chipsBuffer(parts.cpus);
     const cpuid = CpuidTable.buffer(parts.cpus);
     this.cpuid = new CpuidTable(cpuid);
-    this.data = { parts, engine: name, memory, chips, cpuid, wake };
+    this.data = { parts, engine: name, memory, chips, cpuid, wake, debug: debugBuffer() };
     const nothing = (): void => {};
     this.chips = new Chips(parts.cpus, chips, {
       hostClock: parts.deterministic ? undefined : new HostClock(this.control),
@@ -124,6 +130,10 @@ export class CpuEngine implements Engine {
       resetState(this.cpuMemory, index === 0);
       this.putAside(index);
     }
+  }
+
+  mapDevices(pio: Bus, mmio: Bus): void {
+    this.chips.map(pio, mmio);
   }
 
   get clock(): Clock {
@@ -176,6 +186,9 @@ export class CpuEngine implements Engine {
       case 'outcome':
         this.events.ended();
         break;
+      case 'debug-stop':
+        this.events.debugStop();
+        break;
       case 'boot-mark':
         this.events.bootMark(message.mark, message.time);
         break;
@@ -206,15 +219,8 @@ export class CpuEngine implements Engine {
   }
 
   save(now: number): EngineState {
-    const { time, apics, devices } = this.chips;
-    const vcpus = apics.map((apic, index) => {
-      this.takeUp(index);
-      return readVcpuState(this.cpuMemory, {
-        taskPriority: apic.taskPriority,
-        tsc: time.tsc(now),
-        cpuid: this.cpuid.get(index),
-      });
-    });
+    const { time, devices } = this.chips;
+    const vcpus = this.vcpusAt(now);
     return {
       engine: this.name,
       vcpus,
@@ -247,6 +253,51 @@ export class CpuEngine implements Engine {
     });
     Atomics.store(this.wake, RESTORED, isOwn ? Restored.fromCpu : Restored.fromKvm);
     this.wakeDevices();
+  }
+
+  get instructionCount(): number | undefined {
+    const { time } = this.chips;
+    return time.isVirtual ? time.instructions : undefined;
+  }
+
+  vcpuStates(): VcpuState[] {
+    return this.vcpusAt(this.chips.time.now());
+  }
+
+  private vcpusAt(now: number): VcpuState[] {
+    const { time, apics } = this.chips;
+    return apics.map((apic, index) => {
+      this.takeUp(index);
+      return readVcpuState(this.cpuMemory, {
+        taskPriority: apic.taskPriority,
+        tsc: time.tsc(now),
+        cpuid: this.cpuid.get(index),
+      });
+    });
+  }
+
+  changeVcpu(index: number, { registers = {}, system = {}, xsave }: VcpuChange): void {
+    this.takeUp(index);
+    applyEntry(this.cpuMemory, { registers, system });
+    if (xsave !== undefined) restoreExtended(this.cpuMemory, xsave);
+    this.putAside(index);
+  }
+
+  setDebug(settings: DebugSettings): void {
+    if (settings.software.length + settings.hardware.length > BREAKPOINTS_MAXIMUM)
+      throw new Type2Error('BREAKPOINT', `more than ${BREAKPOINTS_MAXIMUM} breakpoints`);
+    writeDebugSettings(this.data.debug, settings);
+  }
+
+  interruptControllers(): InterruptControllers {
+    const { apics, ioapic } = this.chips;
+    return { lapics: apics.map((apic) => apic.exportPage()), redirections: ioapic.redirections };
+  }
+
+  deliverTrap(): void {}
+
+  memoryWritten(): void {
+    noteMemoryWritten(this.data.debug);
   }
 
   wakeDevices(): void {

@@ -7,6 +7,7 @@
 
 import type { GuestConsole } from '../console.ts';
 import { type Control, Request } from '../control.ts';
+import { type DebugEvent, DebugKind, debugEvent } from '../debug/settings.ts';
 import { type Exit, ExitReason, type Vcpu } from '../engine.ts';
 import type { Platform } from '../platform.ts';
 import type { Chips } from './chips.ts';
@@ -37,13 +38,16 @@ export class CpuGroup implements Vcpu {
   readonly index = 0;
   readonly exit: Exit = { address: 0, size: 1, count: 1, isWrite: false, dataOffset: ACCESS_DATA };
   readonly data: DataView;
+  readonly debugEvent: DebugEvent = debugEvent(0);
   private readonly parts: CpuGroupParts;
   /** Instructions that are left of the selected vCPU's turn. */
   private turn = 0;
   private readonly instructionsBefore: number;
   /** Virtqueues that a driver has notified. */
-  private readonly notified: (() => boolean)[] = [];
+  private readonly notified: { readonly device: number; readonly queue: number }[] = [];
   private nextDeadline = 0;
+  /** A debugger's single step waits for a device's answer. */
+  private isStepping = false;
   private inputOffered = false;
   /** Whether the vCPUs' states are where others can see and change them. */
   private isSettled = true;
@@ -56,7 +60,7 @@ export class CpuGroup implements Vcpu {
 
   /** A queue has work; done before guest code runs again. */
   queueNotified(device: number, queue: number): void {
-    this.notified.push(() => this.parts.platform.virtio[device]!.transport.process(queue));
+    this.notified.push({ device, queue });
   }
 
   private notifyAllQueues(): void {
@@ -79,8 +83,13 @@ export class CpuGroup implements Vcpu {
     if (this.isSettled) this.takeUp();
     const half = cpu.settle();
     if (half !== CpuExit.slice) return this.accessOf(half);
+    if (this.isStepping || cpu.debug.watchHit >= 0) return this.stopped();
     for (;;) {
       if (control.request !== Request.run) return ExitReason.interrupted;
+      if (cpu.executed >= cpu.debug.until) {
+        this.isStepping = true;
+        return this.stopped();
+      }
       if (Atomics.load(wake, WAKE) !== 0) {
         Atomics.store(wake, WAKE, 0);
         this.lookAround();
@@ -93,6 +102,14 @@ export class CpuGroup implements Vcpu {
         this.sleep();
         continue;
       }
+      if (cpu.debug.step >= 0) {
+        const reason = cpu.debugStep();
+        if (reason === CpuExit.halted) continue;
+        this.isStepping = true;
+        if (reason === CpuExit.slice) return this.stopped();
+        if (reason === CpuExit.shutdown) return ExitReason.shutdown;
+        return this.accessOf(reason);
+      }
       switch (this.runSelected()) {
         case CpuExit.slice:
           continue;
@@ -101,12 +118,29 @@ export class CpuGroup implements Vcpu {
           continue;
         case CpuExit.shutdown:
           return ExitReason.shutdown;
+        case CpuExit.debug:
+          return this.stopped();
         case CpuExit.io:
           return this.accessOf(CpuExit.io);
         default:
           return this.accessOf(CpuExit.mmio);
       }
     }
+  }
+
+  /** A stop for the debugger: a watchpoint that was hit, a step that is done, else a breakpoint. */
+  private stopped(): ExitReason {
+    const { cpu } = this.parts;
+    const { debug } = cpu;
+    const { debugEvent: event } = this;
+    event.vcpu = cpu.index;
+    event.kind = debug.watchHit >= 0 ? DebugKind.hardware : this.isStepping ? DebugKind.step : debug.hit.kind;
+    event.detail = debug.watchHit >= 0 ? debug.watchHit : debug.hit.index;
+    event.addressLow = debug.linearLow();
+    event.addressHigh = debug.linearHigh();
+    debug.watchHit = -1;
+    this.isStepping = false;
+    return ExitReason.debug;
   }
 
   /** Runs the selected vCPU for a while. */
@@ -116,7 +150,10 @@ export class CpuGroup implements Vcpu {
     let reason: CpuExit;
     if (chips.time.isVirtual) {
       // Deadlines and turns end at an exact instruction; what a slice is cut into beside that, nobody sees.
-      const left = Math.max(1, Math.ceil(this.nextDeadline - chips.time.now()));
+      const left = Math.max(
+        1,
+        Math.min(Math.ceil(this.nextDeadline - chips.time.now()), cpu.debug.until - cpu.executed),
+      );
       const wanted = cpus > 1 ? Math.min(this.turn, left) : left;
       reason = cpu.run(Math.min(wanted, SLICE), wanted <= SLICE);
       this.turn -= cpu.executed - before;
@@ -138,6 +175,7 @@ export class CpuGroup implements Vcpu {
     cpu.executed = time.instructions;
     const restored = Atomics.exchange(wake, RESTORED, Restored.no);
     if (restored !== Restored.no) cpu.forgetCode();
+    cpu.reloadDebug();
     if (restored === Restored.fromKvm) this.notifyAllQueues();
     cpu.takeUp(time.current);
   }
@@ -155,6 +193,12 @@ export class CpuGroup implements Vcpu {
   /** Selects the next vCPU that has something to do. @returns whether there is one */
   private pick(): boolean {
     const { cpu, cpus } = this.parts;
+    const { step } = cpu.debug;
+    if (step >= 0) {
+      if (!cpu.canRun(step)) return false;
+      cpu.select(step);
+      return true;
+    }
     const first = this.turn > 0 ? cpu.index : cpu.index + 1;
     for (let i = 0; i < cpus; i++) {
       const index = (first + i) % cpus;
@@ -185,7 +229,7 @@ export class CpuGroup implements Vcpu {
 
   private workOffQueues(): void {
     const tasks = this.notified.splice(0);
-    for (const task of tasks) if (task()) this.notified.push(task);
+    for (const task of tasks) if (this.parts.platform.work(task.device, task.queue)) this.notified.push(task);
   }
 
   private expire(): void {

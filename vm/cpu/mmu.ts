@@ -53,6 +53,13 @@ const USER = TLB.user - TLB.supervisor;
 /** Bits of an entry's address that are its offset in the TLB, which is aligned. */
 const TLB_OFFSET = (TLB_ENTRIES << TLB_ENTRY_SHIFT) - 1;
 
+/** Whoever wants to hear of accesses to some linear pages: a debugger's watchpoints. */
+export interface MmuWatch {
+  isWatched(page: number): boolean;
+  /** An access to such a page is about to be made. May throw {@link INSTRUCTION_EXIT}. */
+  access(low: number, high: number, bytes: number, isWrite: boolean, alone: boolean): void;
+}
+
 /** Whoever knows which pages hold decoded code, and answers for addresses that aren't RAM. */
 export interface MmuClient {
   /** Whether code has been decoded from a page of RAM. */
@@ -88,6 +95,8 @@ export class Mmu {
   private isLarge = false;
   /** Set while an instruction runs by itself: writes to code need no exit. */
   stepping = false;
+  /** Pages that never get into the TLB. Change it only together with {@link flushAll}. */
+  watch: MmuWatch | undefined;
   /** Told when translations have gone: with the linear page, or −1 for those not global, −2 for all. */
   onFlush: (page: number) => void = () => {};
 
@@ -325,6 +334,7 @@ export class Mmu {
     this.walk(low, high, (write ? PageFault.write : 0) | (user ? PageFault.user : 0));
     const { page } = this;
     if (page >= this.memory.ramSize) return -1;
+    if (this.isWatched(low, high)) return RAM_START + page + (low & 0xfff);
     const { i32 } = this.memory;
     const entry = entryOf(low);
     const entryAddress = TLB.supervisor + user + entry;
@@ -342,6 +352,11 @@ export class Mmu {
       this.filled[this.filledCount++] = entryAddress;
     }
     return RAM_START + page + (low & 0xfff);
+  }
+
+  /** Whether accesses to the page of a linear address are watched. */
+  isWatched(low: number, high: number): boolean {
+    return this.watch?.isWatched(pageNumber(low, high)) === true;
   }
 
   private hit(low: number, high: number, tagOffset: number, user: number): number {
@@ -364,7 +379,10 @@ export class Mmu {
       const fast = this.hit(low, high, TLB_READ_TAG, user);
       if (fast >= 0) return fast;
       const host = this.translate(low, high, false, user);
-      if (host >= 0) return host;
+      if (host >= 0) {
+        this.watch?.access(low, high, bytes, false, this.stepping);
+        return host;
+      }
       this.client.readDevice(this.page + (low & 0xfff), bytes, CROSS_PAGE);
       return CROSS_PAGE;
     }
@@ -453,13 +471,18 @@ export class Mmu {
     if (first === bytes) {
       const host = this.writableWithin(low, high, bytes, user);
       if (host < 0) this.client.writeDevice(this.page + (low & 0xfff), bytes, from);
-      else u8.copyWithin(host, from, from + bytes);
+      else {
+        this.watch?.access(low, high, bytes, true, this.stepping);
+        u8.copyWithin(host, from, from + bytes);
+      }
       return;
     }
     const [nextLow, nextHigh] = this.after(low, high, first);
     const host = this.writableWithin(low, high, first, user);
     const page1 = this.page;
     const host2 = this.writableWithin(nextLow, nextHigh, bytes - first, user);
+    this.watch?.access(low, high, first, true, this.stepping);
+    this.watch?.access(nextLow, nextHigh, bytes - first, true, this.stepping);
     if (host < 0) this.client.writeDevice(page1 + (low & 0xfff), first, from);
     else u8.copyWithin(host, from, from + first);
     if (host2 < 0) this.client.writeDevice(this.page, bytes - first, from + first);
@@ -471,7 +494,10 @@ export class Mmu {
     const user = this.userOffset;
     if ((low & 0xfff) + bytes <= 4096) {
       const host = this.writableWithin(low, high, bytes, user);
-      if (host >= 0) return host;
+      if (host >= 0) {
+        this.watch?.access(low, high, bytes, true, this.stepping);
+        return host;
+      }
     } else this.checkWritable(low, high, bytes, user);
     const host = this.readable(low, high, bytes, user);
     if (host >= CROSS_PAGE + 0x100) return host;

@@ -20,12 +20,16 @@ export interface CpuThreadData {
   readonly cpuid: SharedArrayBuffer;
   /** Words at {@link WAKE} and {@link RESTORED}. */
   readonly wake: SharedArrayBuffer;
+  /** A debugger's settings: see debug.ts. */
+  readonly debug: SharedArrayBuffer;
 }
 
 export type CpuThreadMessage =
   | { readonly type: 'ready' }
   | { readonly type: 'output' }
   | { readonly type: 'outcome' }
+  /** A vCPU has stopped for the debugger. */
+  | { readonly type: 'debug-stop' }
   | { readonly type: 'boot-mark'; readonly mark: number; readonly time: number }
   | {
       readonly type: 'refused';

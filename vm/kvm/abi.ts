@@ -411,6 +411,7 @@ export const CAP = {
   KVM_CAP_MAX_VCPUS: 66,
   KVM_CAP_TSC_DEADLINE_TIMER: 72,
   KVM_CAP_IMMEDIATE_EXIT: 136,
+  KVM_CAP_SET_GUEST_DEBUG2: 195,
 } as const;
 
 /** Exit reasons, KVM_EXIT_*. */
@@ -443,6 +444,11 @@ export const KVM_IRQCHIP_IOAPIC = 2;
 export const KVM_PIT_SPEAKER_DUMMY = 1;
 export const KVM_GUESTDBG_ENABLE = 1;
 export const KVM_GUESTDBG_SINGLESTEP = 2;
+export const KVM_GUESTDBG_USE_SW_BP = 0x1_0000;
+export const KVM_GUESTDBG_USE_HW_BP = 0x2_0000;
+export const KVM_GUESTDBG_INJECT_DB = 0x4_0000;
+export const KVM_GUESTDBG_INJECT_BP = 0x8_0000;
+export const KVM_GUESTDBG_BLOCKIRQ = 0x10_0000;
 export const KVM_MEM_LOG_DIRTY_PAGES = 1;
 /** In kvm_vcpu_events.flags: the fields that KVM_SET_VCPU_EVENTS should take. */
 export const KVM_VCPUEVENT_VALID_NMI_PENDING = 1;

@@ -12,8 +12,9 @@ import { VirtioBlock } from '../../devices/virtio/blk.ts';
 import { RECEIVE_QUEUE, VirtioNet } from '../../devices/virtio/net.ts';
 import { HostClock } from '../clock.ts';
 import { Control, Request } from '../control.ts';
-import { buildPlatform, type PlacedVirtio, type Platform } from '../platform.ts';
+import { buildPlatform, type Platform } from '../platform.ts';
 import { statisticsBuffer, threadCounters } from '../statistics.ts';
+import { Tracer } from '../trace/tracer.ts';
 import { Epoll } from './epoll.ts';
 import { kvmPlatformHost } from './platform-host.ts';
 import type { KvmThreadData, ThreadMessage } from './threads.ts';
@@ -40,19 +41,19 @@ export class DeviceLoop {
     this.memory = memoryOver(data.ram);
     // This thread serves no exits, so its counters are its own and nobody reads them.
     const counters = threadCounters(statisticsBuffer(1), 0);
-    this.platform = buildPlatform(
-      data.parts,
-      kvmPlatformHost(data, this.memory, this.control, counters, port),
-      modules,
-    );
+    const { trace } = data.parts;
+    const tracer = trace && new Tracer(trace, data.parts.cpus, () => 0);
+    const host = kvmPlatformHost(data, this.memory, this.control, counters, port);
+    this.platform = buildPlatform(data.parts, { ...host, observer: tracer }, modules);
+    tracer?.attach(this.platform.pio, this.platform.mmio);
     this.epoll.add(data.wakeFd, () => this.lookAround());
     let disks = 0;
     let nets = 0;
     this.platform.virtio.forEach((placed, index) => {
       const { device } = placed.transport;
       if (device instanceof VirtioBlock) this.attachDisk(device, disks++);
-      if (device instanceof VirtioNet) this.attachNet(placed, device, index, nets++);
-      else this.serveQueues(placed, index);
+      if (device instanceof VirtioNet) this.attachNet(device, index, nets++);
+      else this.serveQueues(index);
     });
   }
 
@@ -122,14 +123,14 @@ export class DeviceLoop {
     });
   }
 
-  private serveQueues(placed: PlacedVirtio, index: number): void {
+  private serveQueues(index: number): void {
     this.data.notifyFds[index]!.forEach((fd, queue) => {
-      this.onNotify(fd, () => this.work(placed, queue));
+      this.onNotify(fd, () => this.work(index, queue));
     });
   }
 
-  private work(placed: PlacedVirtio, queue: number): void {
-    if (placed.transport.process(queue)) this.unfinished.push(() => this.work(placed, queue));
+  private work(index: number, queue: number): void {
+    if (this.platform.work(index, queue)) this.unfinished.push(() => this.work(index, queue));
   }
 
   private attachDisk(device: VirtioBlock, index: number): void {
@@ -140,20 +141,20 @@ export class DeviceLoop {
   }
 
   /** Frames are only waited for while the guest has buffers for them. */
-  private attachNet(placed: PlacedVirtio, device: VirtioNet, index: number, part: number): void {
+  private attachNet(device: VirtioNet, index: number, part: number): void {
     const tap = new Tap(this.data.parts.nets[part]!.tap, this.memory);
     this.closers.push(() => tap.close());
     device.attach(tap);
     let polled = false;
     const receive = (): void => {
-      if (placed.transport.process(RECEIVE_QUEUE)) this.unfinished.push(receive);
+      if (this.platform.work(index, RECEIVE_QUEUE)) this.unfinished.push(receive);
       if (device.starved !== polled) return;
       if (polled) this.epoll.remove(tap.fd);
       else this.epoll.add(tap.fd, receive);
       polled = !polled;
     };
     this.data.notifyFds[index]!.forEach((fd, queue) => {
-      this.onNotify(fd, queue === RECEIVE_QUEUE ? receive : () => this.work(placed, queue));
+      this.onNotify(fd, queue === RECEIVE_QUEUE ? receive : () => this.work(index, queue));
     });
   }
 }

@@ -11,15 +11,17 @@ import { QUEUE_NOTIFY } from '../../devices/virtio/mmio.ts';
 import { HostClock } from '../clock.ts';
 import { Control, Request } from '../control.ts';
 import { type CpuidLeaf, cpuidLeaves, withoutFeatures } from '../cpuid.ts';
-import type { Engine, EngineCapabilities, EngineEvents } from '../engine.ts';
+import type { DebugKind, DebugSettings } from '../debug/settings.ts';
+import type { Engine, EngineCapabilities, EngineEvents, InterruptControllers } from '../engine.ts';
 import { CPUS_MAXIMUM, MEMORY_MAXIMUM, virtioSlot } from '../layout.ts';
 import { checkFeatures, type EngineState, stateMismatch } from '../machine-state.ts';
 import type { MachineParts } from '../parts.ts';
 import { queueCounts } from '../platform.ts';
-import { type EntryState, MpState, MSR_TSC, type VcpuState } from '../vcpu-state.ts';
+import { type EntryState, MpState, MSR_TSC, type VcpuChange, type VcpuState } from '../vcpu-state.ts';
 import { IOCTL } from './abi.ts';
 import { type ApicTime, apicFromKvm, apicToKvm } from './chip-state.ts';
 import { guestCpuid } from './cpuid.ts';
+import { DEBUG_REGISTERS, KvmDebug } from './debug.ts';
 import { ioctl } from './ioctl.ts';
 import { kick } from './kick.ts';
 import { EventWriter, irqLevelsBuffer } from './platform-host.ts';
@@ -66,6 +68,7 @@ export class KvmEngine implements Engine {
   /** Started with the guest: what its code has to do comes late enough. */
   private deviceThread: KvmThread | undefined;
   private stopping: Promise<void> | undefined;
+  private readonly debug: KvmDebug;
   private closing: Promise<void> | undefined;
 
   /** @throws HostError when the host refuses; nothing is left behind then. ConfigError for what KVM can't do */
@@ -92,12 +95,23 @@ export class KvmEngine implements Engine {
     try {
       this.createVcpus();
       this.threadData = this.createEventfds();
+      this.debug = new KvmDebug(
+        this.vcpus.map(({ fd }) => fd),
+        this.memory,
+        this.system.capability('KVM_CAP_SET_GUEST_DEBUG2'),
+        (index) => this.vcpus[index]!.state.getSystem(),
+      );
     } catch (error) {
       void this.endThreads();
       this.release();
       throw error;
     }
   }
+
+  readonly instructionCount = undefined;
+
+  /** KVM has them in the kernel. */
+  mapDevices(): void {}
 
   setEntry(entry: EntryState): void {
     const { state } = this.vcpus[0]!;
@@ -107,6 +121,7 @@ export class KvmEngine implements Engine {
 
   async start(): Promise<void> {
     const data = this.threadData;
+    if (this.control.request === Request.run) this.debug.arm();
     this.deviceThread = new KvmThread('device-thread', (message) => this.hear(message));
     this.deviceThread.begin(data);
     // A disk or a tap that can't be opened is refused before the guest runs.
@@ -130,9 +145,11 @@ export class KvmEngine implements Engine {
       }
       await new Promise((resolve) => setTimeout(resolve, PARK_POLL_MS));
     }
+    this.debug.disarm();
   }
 
   resume(): void {
+    this.debug.arm();
     for (const { fd } of this.vcpus) {
       // Tells a guest with kvmclock that time was lost, so that it doesn't take it for a lockup. Others refuse.
       libc.ioctl(fd, IOCTL.KVM_KVMCLOCK_CTRL, 0);
@@ -142,7 +159,7 @@ export class KvmEngine implements Engine {
 
   save(now: number): EngineState {
     const tscFrequency = this.vcpus[0]!.state.getTscFrequency() * 1000;
-    const vcpus = this.vcpus.map(({ state }) => state.save());
+    const vcpus = this.vcpuStates();
     const apics = this.vcpus.map(({ state }, i) => [
       `lapic${i}`,
       apicFromKvm(state.getApic(), apicTime(now, tscFrequency, vcpus[i]!)),
@@ -195,6 +212,37 @@ export class KvmEngine implements Engine {
       }
     }
   }
+
+  vcpuStates(): VcpuState[] {
+    return this.vcpus.map(({ state }) => state.save());
+  }
+
+  changeVcpu(index: number, { registers, system, xsave }: VcpuChange): void {
+    const { state } = this.vcpus[index]!;
+    if (system !== undefined) state.setSystem(system);
+    if (registers !== undefined) state.setRegisters(registers);
+    if (xsave !== undefined) state.setXsave(xsave);
+  }
+
+  setDebug(settings: DebugSettings): void {
+    this.debug.set(settings);
+    for (let index = 0; index < this.vcpus.length; index++)
+      this.control.hold(index, settings.step !== undefined && settings.step !== index);
+  }
+
+  interruptControllers(): InterruptControllers {
+    return {
+      lapics: this.vcpus.map(({ state }) => state.getApic().page),
+      redirections: this.vm.ioapicRedirections(),
+    };
+  }
+
+  deliverTrap(vcpu: number, kind: DebugKind): void {
+    this.debug.deliver(vcpu, kind);
+  }
+
+  /** The processor sees what is written. */
+  memoryWritten(): void {}
 
   wakeDevices(): void {
     if (this.closing === undefined) this.writer.signal(this.threadData.wakeFd);
@@ -299,6 +347,9 @@ export class KvmEngine implements Engine {
       case 'outcome':
         this.events.ended();
         break;
+      case 'debug-stop':
+        this.events.debugStop();
+        break;
       case 'boot-mark':
         this.events.bootMark(message.mark, message.time);
         break;
@@ -340,5 +391,6 @@ export function kvmCapabilities(system: KvmSystem, complete: boolean): EngineCap
     completeInstructionSet: complete,
     tap: true,
     platformTimer: false,
+    hardwareBreakpoints: DEBUG_REGISTERS,
   };
 }

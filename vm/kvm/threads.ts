@@ -36,6 +36,8 @@ export type ThreadMessage =
   | { readonly type: 'output' }
   /** The control block has an outcome. */
   | { readonly type: 'outcome' }
+  /** A vCPU has stopped for the debugger. */
+  | { readonly type: 'debug-stop' }
   | { readonly type: 'boot-mark'; readonly mark: number; readonly time: number }
   /** The host refused something that the thread needs before it can begin. */
   | {

@@ -20,6 +20,8 @@ import { ioctl } from './ioctl.ts';
 
 const SEGMENTS = ['cs', 'ds', 'es', 'fs', 'gs', 'ss', 'tr', 'ldt'] as const;
 const SEGMENT_BYTES = ['type', 's', 'dpl', 'present', 'avl', 'l', 'db', 'g', 'unusable'] as const;
+/** Offset of XSTATE_BV. SDM volume 1, 13.4.2 */
+const XSTATE_BV = 512;
 const CONTROLS = ['cr0', 'cr2', 'cr3', 'cr4', 'cr8', 'efer'] as const;
 
 const MSR_TSC_DEADLINE = 0x6e0;
@@ -198,6 +200,15 @@ export class KvmVcpuState {
     this.setApic(apic);
     this.setEvents(state.events);
     this.setMpState(state.mpState);
+  }
+
+  /** @param image - as {@link VcpuState.xsave}; what it is too short for is left */
+  setXsave(image: Uint8Array): void {
+    this.call('KVM_GET_XSAVE');
+    this.buffer.u8.set(image.subarray(0, abi.kvm_xsave.size));
+    // XSTATE_BV: x87 and SSE state are not in their initial configuration any more.
+    this.data.setUint8(XSTATE_BV, this.data.getUint8(XSTATE_BV) | 3);
+    this.call('KVM_SET_XSAVE');
   }
 
   setMpState(state: MpState): void {

@@ -10,6 +10,7 @@ import { Control } from '../control.ts';
 import { loadDeviceModules } from '../device-modules.ts';
 import { buildPlatform } from '../platform.ts';
 import { threadCounters } from '../statistics.ts';
+import { Tracer } from '../trace/tracer.ts';
 import { runVcpu } from '../vcpu-loop.ts';
 import { KickReceiver } from './kick.ts';
 import { kvmPlatformHost } from './platform-host.ts';
@@ -28,12 +29,12 @@ function runThread(data: VcpuThreadData, modules: readonly AnyDeviceModule[], po
   const post = (message: ThreadMessage): void => port.postMessage(message);
   const control = new Control(data.parts.control);
   control.onOutcome = () => post({ type: 'outcome' });
+  control.onDebugStop = () => post({ type: 'debug-stop' });
   const counters = threadCounters(data.parts.statistics, data.index);
-  const platform = buildPlatform(
-    data.parts,
-    kvmPlatformHost(data, memoryOver(data.ram), control, counters, port),
-    modules,
-  );
+  const { trace } = data.parts;
+  const tracer = trace && new Tracer(trace, data.index, () => data.index);
+  const host = kvmPlatformHost(data, memoryOver(data.ram), control, counters, port);
+  const platform = buildPlatform(data.parts, { ...host, observer: tracer }, modules);
   const kicks = new KickReceiver(data.vcpuFd);
   const vcpu = new KvmVcpu(data.index, data.vcpuFd, data.run as HostAddress, data.runSize, () =>
     kicks.take(),
@@ -42,9 +43,10 @@ function runThread(data: VcpuThreadData, modules: readonly AnyDeviceModule[], po
   control.setThread(data.index, kicks.threadId);
   post({ type: 'ready' });
   const { pio, mmio } = platform;
+  tracer?.attach(pio, mmio);
   let failure: string | undefined;
   try {
-    const stopped = runVcpu({ vcpu, pio, mmio, control, counts: counters.exits });
+    const stopped = runVcpu({ vcpu, pio, mmio, control, counts: counters.exits, observer: tracer });
     if (stopped !== undefined) failure = `vCPU ${data.index}: ${stopped}`;
   } catch (error) {
     // A user's device; whatever else is thrown here nobody foresaw, and the main thread shows it whole.

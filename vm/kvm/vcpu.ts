@@ -4,6 +4,7 @@
  */
 import * as libc from '../../devices/host/libc.ts';
 import type { HostAddress } from '../../devices/memory.ts';
+import { type DebugEvent, DebugKind, debugEvent } from '../debug/settings.ts';
 import { type Exit, ExitReason, type Vcpu } from '../engine.ts';
 import { MpState } from '../vcpu-state.ts';
 import {
@@ -32,6 +33,9 @@ const MMIO_IS_WRITE = kvm_run_exit.mmio.is_write;
 const HYPERCALL_RESULT = kvm_run_exit.hypercall.ret / 4;
 const SYSTEM_EVENT_TYPE = kvm_run_exit.system_event.type / 4;
 const KVM_SYSTEM_EVENT_CRASH = 3;
+const BREAKPOINT_VECTOR = 3;
+/** DR6, bits B0 to B3. SDM volume 3B, 17.2.3 */
+const DR6_HITS = 15;
 
 /** Runs one vCPU. All of its methods belong to the vCPU's thread. */
 export class KvmVcpu implements Vcpu {
@@ -44,6 +48,7 @@ export class KvmVcpu implements Vcpu {
   private readonly u32: Uint32Array;
   private readonly scratch = libc.nativeBuffer(4096);
   private readonly onInterrupted: () => void;
+  readonly debugEvent: DebugEvent;
   private failure = '';
 
   /**
@@ -52,6 +57,7 @@ export class KvmVcpu implements Vcpu {
    */
   constructor(index: number, fd: number, run: HostAddress, runSize: number, onInterrupted: () => void) {
     this.index = index;
+    this.debugEvent = debugEvent(index);
     this.fd = fd;
     this.onInterrupted = onInterrupted;
     const bytes = libc.bytesAt(run, runSize);
@@ -114,6 +120,7 @@ export class KvmVcpu implements Vcpu {
       case KVM_EXIT.SHUTDOWN:
         return ExitReason.shutdown;
       case KVM_EXIT.DEBUG:
+        this.noteDebug();
         return ExitReason.debug;
       case KVM_EXIT.INTR:
       case KVM_EXIT.IRQ_WINDOW_OPEN:
@@ -135,6 +142,19 @@ export class KvmVcpu implements Vcpu {
       default:
         return this.fail(`KVM exit reason ${reason}, which Type2 doesn't know`);
     }
+  }
+
+  /** #BP is a software breakpoint; DR6 says what #DB is about: BS a step, B0 to B3 the debug registers. */
+  private noteDebug(): void {
+    const { debugEvent, u32 } = this;
+    const dr6 = u32[kvm_run_exit.debug.dr6 / 4]!;
+    debugEvent.addressLow = u32[kvm_run_exit.debug.pc / 4]! | 0;
+    debugEvent.addressHigh = u32[kvm_run_exit.debug.pc / 4 + 1]! | 0;
+    if (u32[kvm_run_exit.debug.exception / 4] === BREAKPOINT_VECTOR) debugEvent.kind = DebugKind.software;
+    else if ((dr6 & DR6_HITS) !== 0) {
+      debugEvent.kind = DebugKind.hardware;
+      debugEvent.detail = 31 - Math.clz32(dr6 & -dr6 & DR6_HITS);
+    } else debugEvent.kind = DebugKind.step;
   }
 
   private runFailed(): ExitReason {

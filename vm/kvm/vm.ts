@@ -250,6 +250,19 @@ export class KvmVm {
   }
 
   /** Gives everything back. Call when no thread uses the VM any more. */
+  /** The in-kernel IOAPIC's redirection table. */
+  ioapicRedirections(): { readonly low: number; readonly high: number }[] {
+    const { data, u8 } = this.scratch;
+    u8.fill(0, 0, kvm_irqchip.size);
+    data.setUint32(kvm_irqchip.offset.chip_id, KVM_IRQCHIP_IOAPIC, true);
+    ioctl(this.fd, 'KVM_GET_IRQCHIP', this.scratch.address);
+    const first = kvm_irqchip.offset.chip + kvm_ioapic_state.offset.redirtbl;
+    return Array.from({ length: GSI_COUNT }, (_, i) => ({
+      low: data.getUint32(first + 8 * i, true),
+      high: data.getUint32(first + 8 * i + 4, true),
+    }));
+  }
+
   close(): void {
     if (this.closed) return;
     this.closed = true;

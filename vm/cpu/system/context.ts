@@ -18,12 +18,16 @@ export interface CpuContext {
   leaveNow(): never;
   /** IF or what masks interrupts may have changed. */
   interruptsChanged(): void;
+  /** An exception is about to be delivered. */
+  exceptionRaised(vector: number, errorCode: number): void;
   /** Ends the instruction with a port access for the VMM. The operand is in RAX, or goes there. */
   portAccess(port: number, bytes: 1 | 2 | 4, isWrite: boolean): void;
   /** Port access of a string instruction: data at a host address in the CPU's memory. */
   portString(port: number, bytes: 1 | 2 | 4, isWrite: boolean): void;
   /** Whether this instruction has got answers from devices. */
   readonly hasTouchedDevice: boolean;
+  /** Whether a repeated instruction is left after each element: with TF, and for a debugger. */
+  readonly stopsEarly: boolean;
   /** Guest time stamp counter, as a double. */
   tsc(): number;
   readMsr(index: number): { low: number; high: number } | undefined;

@@ -49,6 +49,7 @@ export function deliverException(cpu: CpuContext, vector: number, errorCode: num
   let current = vector;
   let error = errorCode;
   for (;;) {
+    cpu.exceptionRaised(current, error);
     try {
       deliver(cpu, current, error, 'exception');
       return;

@@ -106,7 +106,7 @@ class StringOperation {
 export function stringBulk(cpu: CpuContext, argument: number, record: number): void {
   const { memory } = cpu;
   const operation = new StringOperation(memory, argument, record);
-  if (operation.isDown) return;
+  if (operation.isDown || cpu.stopsEarly) return;
   const { bytes, kind } = operation;
   const [sourceLow, sourceHigh] = kind === StringKind.movs ? operation.sourceAddress(bytes) : [0, 0];
   // A fault of the source comes before what is wrong with the target.
