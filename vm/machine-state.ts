@@ -14,6 +14,7 @@ import type { VcpuState } from './vcpu-state.ts';
 export interface EngineState {
   /** The driver that the state was saved on. */
   readonly engine: EngineName;
+  /** vCPU 0 first. */
   readonly vcpus: readonly VcpuState[];
   /**
    * By name, as the classes in devices/ have it: `lapic0` and on, `ioapic`, `pic`, `pit`. More than that is one
@@ -30,6 +31,7 @@ export interface EngineState {
 export interface RamPart {
   /** Guest-physical address. */
   readonly address: number;
+  /** What is there, up to 64 KiB. */
   readonly bytes: Uint8Array;
 }
 
@@ -41,9 +43,11 @@ export interface MachineState {
   readonly memory: number;
   /** Machine time in nanoseconds: {@link Clock.now}. */
   readonly clock: number;
+  /** What the driver keeps of it. */
   readonly engine: EngineState;
   /** By device name. */
   readonly devices: Readonly<Record<string, SavedState>>;
+  /** In ascending order; what lies between is zero. */
   readonly ram: readonly RamPart[];
 }
 

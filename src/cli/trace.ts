@@ -36,13 +36,13 @@ and events are dropped and counted.
 
 Examples:
   type2 trace --guest hello-real
-  type2 trace --device serial0 --reason pio --guest hello-long
+  type2 trace --of serial0 --reason pio --guest hello-long
   type2 trace --summary --append 'console=ttyS0 type2.exec="true"'
   type2 trace --from 1 --to 2 --output trace.json          one second; opens in ui.perfetto.dev`;
 
 interface TraceFlags extends Flags {
   readonly reason?: readonly string[];
-  readonly device?: readonly string[];
+  readonly of?: readonly string[];
   readonly vcpu?: readonly string[];
   readonly from?: string;
   readonly to?: string;
@@ -66,7 +66,7 @@ export function traceCommand(): Command {
         }),
     )
     .option(
-      '--device <name>',
+      '--of <name>',
       'only events of this device (serial0), or of all of a kind (virtio-blk); repeatable',
       collect,
     )
@@ -88,7 +88,7 @@ export function traceCommand(): Command {
 function traceConfig(flags: TraceFlags): TraceConfig {
   const fields = {
     reasons: flags.reason,
-    devices: flags.device,
+    devices: flags.of,
     vcpus: flags.vcpu?.map((text) => numberFlag('--vcpu', text)),
     from: numberFlag('--from', flags.from),
     to: numberFlag('--to', flags.to),

@@ -80,6 +80,18 @@ function stepScript(wide: boolean, withFpu: boolean): string {
   return path;
 }
 
+/**
+ * Without the flags of steps that end within a repeated instruction (REPE CMPS), and so stay where they are. Some
+ * processors write them at each iteration, others at the end (SDM volume 2B, REP).
+ */
+function withoutFlagsInRepeats(steps: string): string {
+  const place = (step: string | undefined): string | undefined => /^[re]ip (.*)$/m.exec(step ?? '')?.[1];
+  const each = steps.split(/^(?=step )/m);
+  return each
+    .map((step, i) => (place(step) === place(each[i - 1]) ? step.replace(/^eflags .*$/m, 'eflags -') : step))
+    .join('');
+}
+
 /** What gdb prints from the first step on. */
 function gdb(...args: string[]): { steps: string; all: string } {
   const { stdout, stderr } = spawnSync(
@@ -92,7 +104,9 @@ function gdb(...args: string[]): { steps: string; all: string } {
   );
   const lines = stdout.split('\n').filter((line) => !/ in \?\? \(\)$/.test(line));
   return {
-    steps: lines.slice(lines.indexOf('step 0')).join('\n').split('[Inferior')[0]!.trim(),
+    steps: withoutFlagsInRepeats(
+      lines.slice(lines.indexOf('step 0')).join('\n').split('[Inferior')[0]!.trim(),
+    ),
     all: stdout + stderr,
   };
 }

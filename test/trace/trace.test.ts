@@ -49,11 +49,11 @@ for (const engine of ENGINE_NAMES) {
         trace('--engine', engine, '--guest', 'hello-real', '--console', 'none', ...filter)
           .stderr.split('\n')
           .filter((line) => line !== '');
-      const serial = lines('--device', 'serial');
+      const serial = lines('--of', 'serial');
       expect(serial.length).toBeGreaterThan(20);
       expect(serial.every((line) => line.includes('serial0'))).toBe(true);
       expect(lines('--reason', 'mmio')).toEqual([]);
-      expect(lines('--reason', 'pio', '--device', 'acpi-pm1-control')).toHaveLength(1);
+      expect(lines('--reason', 'pio', '--of', 'acpi-pm1-control')).toHaveLength(1);
       expect(lines('--from', '20', '--to', '30')).toEqual([]);
       expect(lines('--vcpu', '0').length).toBeGreaterThan(20);
     });
@@ -146,7 +146,7 @@ describe('what only the CPU in TypeScript sees', () => {
 
 describe('type2 trace, misused', () => {
   it.each([
-    [['--device', 'floppy'], /no device 'floppy'[\s\S]*It has: unmapped, serial0, rtc/],
+    [['--of', 'floppy'], /no device 'floppy'[\s\S]*It has: unmapped, serial0, rtc/],
     [['--reason', 'vmexit'], /no 'vmexit': there are pio, mmio/],
     [['--vcpu', '3'], /no vCPU 3[\s\S]*only vCPU 0/],
     [['--vcpu', 'x'], /--vcpu: 'x' is no number/],
