@@ -1,0 +1,383 @@
+/**
+ * Where AMD's and Intel's processors differ, and what a comparison makes of it.
+ *
+ * vm/cpu says AuthenticAMD in CPUID and does as AMD's processors do wherever the two differ. On an AMD host nothing
+ * here counts. On an Intel host each entry of the list covers what this processor does otherwise: for exactly the
+ * encodings and conditions that its `applies` states, and of what is compared only what its `covers` names. Anything
+ * else that differs in the same case is still a difference. The report tells how many cases each entry covered.
+ *
+ * Each entry gives its reason: the manuals where they say so ("SDM" is Intel's, "APM" is AMD's), else that it was
+ * observed, on processors of AMD's Zen line on one side and of Intel's Sapphire Rapids on the other.
+ */
+import { type Encoding, encodingOf } from './encoding.ts';
+import { type Case, Flag, Kind, Layout, type Result } from './records.ts';
+
+/** A case with what the host's processor made of it and what vm/cpu did. */
+interface Outcome {
+  readonly c: Case;
+  readonly e: Encoding;
+  readonly host: Result;
+  readonly ours: Result;
+}
+
+export interface VendorDifference {
+  /** Says in a report what the cases are. */
+  readonly title: string;
+  /** CPUID's vendor strings of the processors that do otherwise than vm/cpu. */
+  readonly vendors: readonly string[];
+  readonly applies: (outcome: Outcome) => boolean;
+  /** Whether a difference (Difference.what: a register, a flag, `end`, `memory 10000f80` …) is due to it. Default: all. */
+  readonly covers?: (what: string, outcome: Outcome) => boolean;
+}
+
+const INTEL = ['GenuineIntel'];
+
+const STATUS = Flag.CF | Flag.PF | Flag.AF | Flag.ZF | Flag.SF | Flag.OF;
+const STATUS_NAMES = ['CF', 'PF', 'AF', 'ZF', 'SF', 'OF'];
+const LOW_HALF = 0xffff_ffffn;
+const Vector = { br: 5, ud: 6, ss: 12, gp: 13, pf: 14 } as const;
+
+const FAR_POINTER_LOADS = [0x0fb2, 0x0fb4, 0x0fb5];
+const SEGMENT_PUSHES = [0x06, 0x0e, 0x16, 0x1e, 0x0fa0, 0x0fa8];
+const SEGMENT_POPS = [0x07, 0x17, 0x1f, 0x0fa1, 0x0fa9];
+const FAR_RETURNS = [0xca, 0xcb];
+const IRET = 0xcf;
+const STRING_OPCODES = [0xa4, 0xa5, 0xa6, 0xa7, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf];
+const STRING_COMPARES = [0xa6, 0xa7, 0xae, 0xaf];
+const PORT_STRINGS = [0x6c, 0x6d, 0x6e, 0x6f];
+
+function raised(result: Result, ...vectors: number[]): boolean {
+  return result.kind === Kind.trap && vectors.includes(result.trap);
+}
+
+function executed(result: Result): boolean {
+  return result.kind === Kind.ok;
+}
+
+/** The operand size of PUSH, POP and RET in bytes: 64-bit mode has no 32-bit ones, but of far returns. */
+function slotSize({ c, e }: Outcome): number {
+  const isFar = e.opcode === IRET || FAR_RETURNS.includes(e.opcode);
+  return (c.mode === 64 && !isFar && e.operandSize === 32 ? 64 : e.operandSize) / 8;
+}
+
+/** The linear address of what is `offset` bytes above the stack pointer. */
+function stackAddress(c: Case, offset: number): bigint {
+  const sp = c.gpr[4]! + BigInt(offset);
+  if (c.mode === 64) return BigInt.asUintN(64, sp);
+  return c.mode === 32 ? BigInt.asUintN(32, sp) : BigInt(Layout.dataBase) + BigInt.asUintN(16, sp);
+}
+
+/** Whether the first `small` bytes at an address may be had where all `large` may not: another page, past a limit. */
+function isSplit(address: number | bigint, small: number, large: number): boolean {
+  const page = (bytes: number): bigint => (BigInt(address) + BigInt(bytes) - 1n) >> 12n;
+  return page(small) !== page(large);
+}
+
+function peek16({ memory }: { readonly memory: Uint8Array }, address: bigint): number {
+  const index = Number(address) - Layout.middleBase;
+  const tail = Number(address) - Layout.tailBase;
+  if (index >= 0 && index + 1 < Layout.middleSize) return memory[index]! | (memory[index + 1]! << 8);
+  if (tail < 0 || tail + 1 >= Layout.tailSize) return 0;
+  return memory[Layout.middleSize + tail]! | (memory[Layout.middleSize + tail + 1]! << 8);
+}
+
+/** Of `memory 10000f80`: whether the address is among `size` bytes from a start. */
+function isMemoryIn(what: string, start: bigint, size: number): boolean {
+  if (!what.startsWith('memory ')) return false;
+  const address = BigInt(`0x${what.slice('memory '.length)}`);
+  return address >= start && address < start + BigInt(size);
+}
+
+// Far pointers and segment registers.
+
+const farPointers: VendorDifference = {
+  // SDM vol. 2, LDS/LES/LFS/LGS/LSS, JMP and CALL: "REX.W + 0F B2 /r LSS r64, m16:64", "REX.W FF /5 JMP m16:64".
+  // APM vol. 3, LSS, JMP (Far), CALL (Far): pointers are 16:16 and 16:32; REX.W is ignored.
+  title: 'pointers of 16:64 bits (REX.W with LSS, LFS, LGS, JMP and CALL far), which AMD does not have',
+  vendors: INTEL,
+  applies: ({ c, e }) =>
+    c.mode === 64 &&
+    e.rexW &&
+    e.isMemory &&
+    (FAR_POINTER_LOADS.includes(e.opcode) || (e.opcode === 0xff && (e.reg === 3 || e.reg === 5))),
+};
+
+const selectorPushes: VendorDifference = {
+  // SDM vol. 2, PUSH: "if the operand size is 32-bits, either a zero-extended value is pushed on the stack or the
+  // segment selector is written on the stack using a 16-bit move. For the last case, all recent Intel Core and Intel
+  // Atom processors perform a 16-bit move". Vol. 3, 24.31.1 says the same. AMD zero-extends.
+  title: 'PUSH of a segment register writes 16 of 32 bits',
+  vendors: INTEL,
+  applies: ({ c, e }) => c.mode !== 64 && SEGMENT_PUSHES.includes(e.opcode) && e.operandSize === 32,
+  covers(what, { c, host }) {
+    const slot = stackAddress(c, -4);
+    if (isMemoryIn(what, slot + 2n, 2)) return peek16(host, slot + 2n) === peek16(c, slot + 2n);
+    // The other two bytes lie where nothing may be written, or past the stack segment's limit.
+    return isSplit(slot, 2, 4) || (c.mode === 16 && (slot & 0xffffn) > 0xfffcn);
+  },
+};
+
+const selectorPops: VendorDifference = {
+  // SDM vol. 3, 24.31.1: "When popping a segment selector from the stack, the Pentium 4, Intel Xeon, P6 family, and
+  // Intel486 processors read 2 bytes and increment the ESP register by the operand size of the instruction." It says
+  // too that a fault of the other bytes is then missing. AMD reads all of the operand size.
+  title: 'POP of a segment register and RET far read 16 bits of a selector, not all its slot',
+  vendors: INTEL,
+  applies(outcome) {
+    const { c, e, ours } = outcome;
+    const isReturn = FAR_RETURNS.includes(e.opcode);
+    if (!isReturn && !SEGMENT_POPS.includes(e.opcode)) return false;
+    const size = slotSize(outcome);
+    const slot = stackAddress(c, isReturn ? size : 0);
+    const pastLimit = c.mode === 16 && Number(slot & 0xffffn) + size > 0x1_0000;
+    return raised(ours, Vector.pf, Vector.ss) && (isSplit(slot, 2, size) || pastLimit);
+  },
+};
+
+const farReturnChecks: VendorDifference = {
+  // SDM vol. 2, RET: that the selector's RPL is less than CPL is found before the outer stack is looked at. APM vol. 3,
+  // RET (Far): whenever RPL isn't CPL, RSP and SS are popped, past the parameters, before CS is checked. For IRET
+  // observed: it pops RSP and SS in 64-bit mode whatever the level, on Intel after that check.
+  title: 'RET far and IRET to an inner level raise #GP before they read the outer RSP and SS',
+  vendors: INTEL,
+  applies(outcome) {
+    const { c, e, host, ours } = outcome;
+    if (!FAR_RETURNS.includes(e.opcode) && !(e.opcode === IRET && c.mode === 64)) return false;
+    const selector = peek16(c, stackAddress(c, slotSize(outcome)));
+    return (selector & 3) !== 3 && raised(host, Vector.gp) && raised(ours, Vector.pf, Vector.ss);
+  },
+  covers: (what) => what === 'end',
+};
+
+const farReturnRelease: VendorDifference = {
+  // Observed. SDM and APM don't say by which stack size the parameters are dropped when the return changes it.
+  title: 'RET far from 16-bit code to 64-bit code drops its parameters from SP, not RSP',
+  vendors: INTEL,
+  applies: ({ c, e, host, ours }) =>
+    c.mode === 16 &&
+    e.opcode === 0xca &&
+    executed(host) &&
+    executed(ours) &&
+    host.segment(1) === 0x33 &&
+    (host.gpr[4]! ^ ours.gpr[4]!) % 0x1_0000n === 0n &&
+    (host.gpr[4]! ^ c.gpr[4]!) >> 16n === 0n,
+  covers: (what) => what === 'rsp',
+};
+
+// Other general-purpose instructions.
+
+const pause: VendorDifference = {
+  // Observed: with F3 Intel looks at the opcode alone (PAUSE), AMD obeys REX.B (XCHG R8, RAX).
+  title: 'F3 REX.B 90 is PAUSE, and XCHG on AMD',
+  vendors: INTEL,
+  applies: ({ c, e }) => c.mode === 64 && e.opcode === 0x90 && e.repeat === 0xf3 && e.rexB,
+  covers: (what, { c, host }) =>
+    (what === 'rax' || what === 'r8') && host.gpr[0] === c.gpr[0] && host.gpr[8] === c.gpr[8],
+};
+
+const repeatRegisters: VendorDifference = {
+  // Observed: with 32-bit addresses in 64-bit code, Intel has written ECX, ESI and EDI (and so cleared the upper
+  // halves) even if there was no iteration, because the count is 0 or the first one faults. AMD leaves them.
+  title: 'REP with 32-bit addresses clears the upper halves of RCX, RSI and RDI before any iteration',
+  vendors: INTEL,
+  applies: ({ c, e, host }) =>
+    c.mode === 64 &&
+    e.addressSize === 32 &&
+    e.repeat !== 0 &&
+    [...STRING_OPCODES, ...PORT_STRINGS].includes(e.opcode) &&
+    ((c.gpr[1]! & LOW_HALF) === 0n || host.kind === Kind.trap),
+  covers(what, { c, host, ours }) {
+    const n = { rcx: 1, rsi: 6, rdi: 7 }[what];
+    if (n === undefined) return false;
+    return host.gpr[n] === (ours.gpr[n]! & LOW_HALF) && ours.gpr[n]! >> 32n === c.gpr[n]! >> 32n;
+  },
+};
+
+const repeatFlags: VendorDifference = {
+  // SDM vol. 2, REP: "When a fault occurs during the execution of a CMPS or SCAS instruction that is prefixed with REPE
+  // or REPNE, the EFLAGS value is restored to the state prior to the execution of the instruction." AMD leaves
+  // those of the last iteration.
+  title: 'REPE/REPNE CMPS and SCAS restore the flags when they fault',
+  vendors: INTEL,
+  applies: ({ c, e, host }) =>
+    STRING_COMPARES.includes(e.opcode) &&
+    e.repeat !== 0 &&
+    host.kind === Kind.trap &&
+    ((host.rflags ^ c.rflags) & STATUS) === 0,
+  covers: (what) => STATUS_NAMES.includes(what),
+};
+
+const signExtend16: VendorDifference = {
+  // SDM vol. 2, MOVSXD: "63 /r MOVSXD r16, r/m16". APM vol. 3, MOVSXD: "63 /r MOVSXD reg64, reg/mem32" alone, and with a
+  // 66 prefix it still reads 32 bits.
+  title: 'MOVSXD with a 66 prefix reads 16 bits, not 32',
+  vendors: INTEL,
+  applies: ({ c, e, ours }) =>
+    c.mode === 64 &&
+    e.opcode === 0x63 &&
+    e.operandSize === 16 &&
+    e.isMemory &&
+    c.operand !== undefined &&
+    isSplit(c.operand, 2, 4) &&
+    ours.kind === Kind.trap,
+};
+
+const wrapAround: VendorDifference = {
+  // SDM vol. 3, 5.3: accesses that wrap around the end of a 4 GiB segment "may or may not cause the indicated
+  // exceptions. Behavior is implementation-specific". On Intel they go to the page tables.
+  title: 'an access across 4 GiB in a segment of 4 GiB is no limit violation',
+  vendors: INTEL,
+  applies: ({ c, host, ours }) =>
+    c.mode === 32 &&
+    raised(host, Vector.pf) &&
+    (host.cr2 > 0xffff_fff0n || host.cr2 === 0n) &&
+    raised(ours, Vector.ss, Vector.gp) &&
+    ours.error === 0,
+  covers: (what) => what === 'end',
+};
+
+const repeatWrapAround: VendorDifference = {
+  // The same passage of the SDM, the other way round: a repeated string instruction of 32-bit code by FS or GS that comes
+  // to an element across 4 GiB is a limit violation on the host, and vm/cpu, which looks at no limit of 4 GiB, goes on.
+  title: 'a repeated string instruction meets the end of 4 GiB, which vm/cpu does not look at',
+  vendors: INTEL,
+  applies: ({ c, e, host }) =>
+    c.mode === 32 &&
+    e.repeat !== 0 &&
+    STRING_OPCODES.includes(e.opcode) &&
+    (e.opcode & 1) !== 0 &&
+    raised(host, Vector.gp) &&
+    [6, 7].some((n) => host.gpr[n]! > 0x1_0000_0000n - BigInt(e.operandSize / 8)),
+};
+
+const callStores: VendorDifference = {
+  // Observed: the return address is stored before the target is held against the code segment's limit; both end in
+  // #GP. SDM vol. 2, CALL, has it the other way round, as AMD does it.
+  title: 'CALL near past the limit of CS has stored the return address',
+  vendors: INTEL,
+  applies: ({ c, e, host, ours }) =>
+    c.mode !== 64 &&
+    (e.opcode === 0xe8 || (e.opcode === 0xff && e.reg === 2)) &&
+    raised(host, Vector.gp) &&
+    raised(ours, Vector.gp),
+  covers: (what, outcome) => isMemoryIn(what, stackAddress(outcome.c, -slotSize(outcome)), slotSize(outcome)),
+};
+
+const boundOrder: VendorDifference = {
+  // Observed: neither manual says when the upper bound is read. Intel compares with the lower one first.
+  title: 'BOUND below the lower bound raises #BR without reading the upper one',
+  vendors: INTEL,
+  applies: ({ c, e, host, ours }) =>
+    c.mode !== 64 &&
+    e.opcode === 0x62 &&
+    e.isMemory &&
+    raised(host, Vector.br) &&
+    raised(ours, Vector.pf, Vector.gp, Vector.ss) &&
+    c.operand !== undefined,
+  covers: (what) => what === 'end',
+};
+
+const lockedControlRegister: VendorDifference = {
+  // APM vol. 3, MOV CRn: with LOCK, CR0 stands for CR8 (AltMovCr8), which is #GP(0) for user code. SDM vol. 2, LOCK: #UD.
+  title: 'LOCK MOV CR0 is #UD, and on AMD MOV CR8',
+  vendors: INTEL,
+  applies: ({ e, host, ours }) =>
+    (e.opcode === 0x0f20 || e.opcode === 0x0f22) &&
+    e.lock &&
+    raised(host, Vector.ud) &&
+    raised(ours, Vector.gp),
+  covers: (what) => what === 'end',
+};
+
+const sysret: VendorDifference = {
+  // SDM vol. 2, SYSRET: "Compat/Leg Mode: Invalid". APM vol. 3, SYSRET: #GP if CPL isn't 0, in every mode.
+  title: 'SYSRET outside 64-bit mode is #UD, and on AMD #GP for user code',
+  vendors: INTEL,
+  applies: ({ c, e, host, ours }) =>
+    c.mode !== 64 && e.opcode === 0x0f07 && raised(host, Vector.ud) && raised(ours, Vector.gp),
+  covers: (what) => what === 'end',
+};
+
+const nearBranches: VendorDifference = {
+  // SDM vol. 2, Jcc, JMP, CALL, LOOP: in 64-bit mode the operand size is forced to 64 bits, a 66 prefix is ignored. APM
+  // vol. 3: it makes the displacement and RIP 16 bits.
+  title: 'a 66 prefix of a near branch in 64-bit mode is ignored, and on AMD cuts RIP to 16 bits',
+  vendors: INTEL,
+  applies: ({ c, e }) =>
+    c.mode === 64 &&
+    e.operandPrefix &&
+    !e.rexW &&
+    ((e.opcode & 0xf0) === 0x70 ||
+      (e.opcode & 0xfff0) === 0x0f80 ||
+      (e.opcode & ~3) === 0xe0 ||
+      [0xe8, 0xe9, 0xeb].includes(e.opcode)),
+  covers: (what) => what === 'rip' || what === 'end',
+};
+
+const prefetchRegister: VendorDifference = {
+  // SDM vol. 2D, table A-3: 0F 0D is a NOP where it isn't PREFETCHW. APM vol. 3, PREFETCH: #UD with a register.
+  title: '0F 0D with a register is a NOP, and on AMD #UD',
+  vendors: INTEL,
+  applies: ({ e, host, ours }) =>
+    e.opcode === 0x0f0d && !e.isMemory && executed(host) && raised(ours, Vector.ud),
+};
+
+const directStores: VendorDifference = {
+  // Not a difference of vendors: MOVDIRI, MOVDIR64B, ENQCMD and ENQCMDS (SDM vol. 2), which vm/cpu's CPUID doesn't offer.
+  title: 'MOVDIRI, MOVDIR64B and ENQCMD, which vm/cpu does not offer',
+  vendors: INTEL,
+  applies: ({ e, ours }) =>
+    (e.opcode === 0x0f_38f8 || e.opcode === 0x0f_38f9) && e.isMemory && raised(ours, Vector.ud),
+};
+
+/** The list. */
+export const VENDOR_DIFFERENCES: readonly VendorDifference[] = [
+  farPointers,
+  selectorPushes,
+  selectorPops,
+  farReturnChecks,
+  farReturnRelease,
+  pause,
+  repeatRegisters,
+  repeatFlags,
+  signExtend16,
+  wrapAround,
+  repeatWrapAround,
+  callStores,
+  boundOrder,
+  lockedControlRegister,
+  sysret,
+  nearBranches,
+  prefetchRegister,
+  directStores,
+];
+
+/** What is left of a case's differences, and to which entries the others are due. */
+export interface Judged<T> {
+  readonly left: readonly T[];
+  readonly due: readonly VendorDifference[];
+}
+
+/**
+ * Takes out of a case's differences those that are due to the host's vendor.
+ * @param vendor - CPUID's vendor string of the host
+ */
+export function withoutVendorDifferences<T extends { readonly what: string }>(
+  vendor: string,
+  c: Case,
+  host: Result,
+  ours: Result,
+  found: readonly T[],
+): Judged<T> {
+  const entries = VENDOR_DIFFERENCES.filter(({ vendors }) => vendors.includes(vendor));
+  if (found.length === 0 || entries.length === 0) return { left: found, due: [] };
+  const outcome: Outcome = { c, e: encodingOf(c), host, ours };
+  const due = new Set<VendorDifference>();
+  const applicable = entries.filter((entry) => entry.applies(outcome));
+  const left = found.filter(({ what }) => {
+    const entry = applicable.find(({ covers }) => covers?.(what, outcome) ?? true);
+    if (entry) due.add(entry);
+    return entry === undefined;
+  });
+  return { left, due: [...due] };
+}
