@@ -9,6 +9,8 @@ export interface Encoding {
   /** F2 or F3, whichever is the last, or 0. */
   readonly repeat: number;
   readonly operandPrefix: boolean;
+  /** The last segment prefix, or 0. */
+  readonly segmentPrefix: number;
   /** 0 without a REX prefix. */
   readonly rex: number;
   readonly rexW: boolean;
@@ -34,13 +36,15 @@ export function encodingOf(c: Case): Encoding {
   let repeat = 0;
   let operandPrefix = false;
   let addressPrefix = false;
+  let segmentPrefix = 0;
   for (; at < code.length; at++) {
     const byte = code[at]!;
     if (byte === 0xf0) lock = true;
     else if (byte === 0xf2 || byte === 0xf3) repeat = byte;
     else if (byte === 0x66) operandPrefix = true;
     else if (byte === 0x67) addressPrefix = true;
-    else if (!SEGMENT_PREFIXES.includes(byte)) break;
+    else if (SEGMENT_PREFIXES.includes(byte)) segmentPrefix = byte;
+    else break;
   }
   let rex = 0;
   if (mode === 64 && (code[at]! & 0xf0) === 0x40) rex = code[at++]!;
@@ -57,6 +61,7 @@ export function encodingOf(c: Case): Encoding {
     lock,
     repeat,
     operandPrefix,
+    segmentPrefix,
     rex,
     rexW,
     rexB: (rex & 1) !== 0,

@@ -35,7 +35,7 @@ const INTEL = ['GenuineIntel'];
 const STATUS = Flag.CF | Flag.PF | Flag.AF | Flag.ZF | Flag.SF | Flag.OF;
 const STATUS_NAMES = ['CF', 'PF', 'AF', 'ZF', 'SF', 'OF'];
 const LOW_HALF = 0xffff_ffffn;
-const Vector = { br: 5, ud: 6, ss: 12, gp: 13, pf: 14 } as const;
+const Vector = { br: 5, ud: 6, ss: 12, gp: 13, pf: 14, mf: 16 } as const;
 
 const FAR_POINTER_LOADS = [0x0fb2, 0x0fb4, 0x0fb5];
 const SEGMENT_PUSHES = [0x06, 0x0e, 0x16, 0x1e, 0x0fa0, 0x0fa8];
@@ -44,6 +44,7 @@ const FAR_RETURNS = [0xca, 0xcb];
 const IRET = 0xcf;
 const STRING_OPCODES = [0xa4, 0xa5, 0xa6, 0xa7, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf];
 const STRING_COMPARES = [0xa6, 0xa7, 0xae, 0xaf];
+const MMX_STORES = [0x0f7e, 0x0f7f, 0x0fe7];
 const PORT_STRINGS = [0x6c, 0x6d, 0x6e, 0x6f];
 
 function raised(result: Result, ...vectors: number[]): boolean {
@@ -71,6 +72,11 @@ function stackAddress(c: Case, offset: number): bigint {
 function isSplit(address: number | bigint, small: number, large: number): boolean {
   const page = (bytes: number): bigint => (BigInt(address) + BigInt(bytes) - 1n) >> 12n;
   return page(small) !== page(large);
+}
+
+/** Whether an operand passes the limit of a segment of 16-bit code. */
+function isPastLimit(c: Case, operand: number | bigint, size: number): boolean {
+  return c.mode === 16 && Number(operand) + size > Layout.dataBase + 0x1_0000;
 }
 
 function peek16({ memory }: { readonly memory: Uint8Array }, address: bigint): number {
@@ -105,7 +111,7 @@ const farPointers: VendorDifference = {
 const selectorPushes: VendorDifference = {
   // SDM vol. 2, PUSH: "if the operand size is 32-bits, either a zero-extended value is pushed on the stack or the
   // segment selector is written on the stack using a 16-bit move. For the last case, all recent Intel Core and Intel
-  // Atom processors perform a 16-bit move". Vol. 3, 24.31.1 says the same. AMD zero-extends.
+  // Atom processors perform a 16-bit move". Vol. 3, "Selector Pushes and Pops", says the same. AMD zero-extends.
   title: 'PUSH of a segment register writes 16 of 32 bits',
   vendors: INTEL,
   applies: ({ c, e }) => c.mode !== 64 && SEGMENT_PUSHES.includes(e.opcode) && e.operandSize === 32,
@@ -118,7 +124,7 @@ const selectorPushes: VendorDifference = {
 };
 
 const selectorPops: VendorDifference = {
-  // SDM vol. 3, 24.31.1: "When popping a segment selector from the stack, the Pentium 4, Intel Xeon, P6 family, and
+  // SDM vol. 3, "Selector Pushes and Pops": "When popping a segment selector from the stack, the Pentium 4, Intel Xeon, P6 family, and
   // Intel486 processors read 2 bytes and increment the ESP register by the operand size of the instruction." It says
   // too that a fault of the other bytes is then missing. AMD reads all of the operand size.
   title: 'POP of a segment register and RET far read 16 bits of a selector, not all its slot',
@@ -137,14 +143,16 @@ const selectorPops: VendorDifference = {
 const farReturnChecks: VendorDifference = {
   // SDM vol. 2, RET: that the selector's RPL is less than CPL is found before the outer stack is looked at. APM vol. 3,
   // RET (Far): whenever RPL isn't CPL, RSP and SS are popped, past the parameters, before CS is checked. For IRET
-  // observed: it pops RSP and SS in 64-bit mode whatever the level, on Intel after that check.
-  title: 'RET far and IRET to an inner level raise #GP before they read the outer RSP and SS',
+  // observed: it pops RSP and SS in 64-bit mode whatever the level, on Intel after all checks of CS.
+  title: 'RET far and IRET raise #GP for a wrong CS before they read the outer RSP and SS',
   vendors: INTEL,
   applies(outcome) {
     const { c, e, host, ours } = outcome;
-    if (!FAR_RETURNS.includes(e.opcode) && !(e.opcode === IRET && c.mode === 64)) return false;
-    const selector = peek16(c, stackAddress(c, slotSize(outcome)));
-    return (selector & 3) !== 3 && raised(host, Vector.gp) && raised(ours, Vector.pf, Vector.ss);
+    const isReturn = FAR_RETURNS.includes(e.opcode) || e.opcode === IRET;
+    if (!isReturn || !raised(host, Vector.gp) || !raised(ours, Vector.pf, Vector.ss)) return false;
+    const size = slotSize(outcome);
+    if (e.opcode === IRET && c.mode === 64 && isSplit(stackAddress(c, 0), 3 * size, 5 * size)) return true;
+    return (peek16(c, stackAddress(c, size)) & 3) !== 3;
   },
   covers: (what) => what === 'end',
 };
@@ -223,17 +231,25 @@ const signExtend16: VendorDifference = {
 };
 
 const wrapAround: VendorDifference = {
-  // SDM vol. 3, 5.3: accesses that wrap around the end of a 4 GiB segment "may or may not cause the indicated
-  // exceptions. Behavior is implementation-specific". On Intel they go to the page tables.
+  // SDM vol. 3, "Limit Checking": accesses that wrap around the end of a 4 GiB segment "may or may not cause the
+  // indicated exceptions. Behavior is implementation-specific". On Intel they go to the page tables.
   title: 'an access across 4 GiB in a segment of 4 GiB is no limit violation',
   vendors: INTEL,
-  applies: ({ c, host, ours }) =>
-    c.mode === 32 &&
-    raised(host, Vector.pf) &&
-    (host.cr2 > 0xffff_fff0n || host.cr2 === 0n) &&
-    raised(ours, Vector.ss, Vector.gp) &&
-    ours.error === 0,
-  covers: (what) => what === 'end',
+  applies({ c, e, host, ours }) {
+    if (c.mode !== 32 || !raised(ours, Vector.ss, Vector.gp) || ours.error !== 0) return false;
+    if (raised(host, Vector.pf)) return host.cr2 > 0xffff_fff0n || host.cr2 === 0n;
+    // By GS: FXSAVE and FXRSTOR, which are long enough to lie across its base.
+    const operand = Number(c.operand ?? 0);
+    return (
+      e.opcode === 0x0fae &&
+      e.reg <= 1 &&
+      e.segmentPrefix === 0x65 &&
+      executed(host) &&
+      operand < Layout.gsBase &&
+      operand + 512 > Layout.gsBase
+    );
+  },
+  covers: (what, { host }) => what === 'end' || executed(host),
 };
 
 const repeatWrapAround: VendorDifference = {
@@ -330,6 +346,192 @@ const directStores: VendorDifference = {
     (e.opcode === 0x0f_38f8 || e.opcode === 0x0f_38f9) && e.isMemory && raised(ours, Vector.ud),
 };
 
+// x87, MMX and SSE.
+
+/** Bytes of an x87 environment, and of all x87 state, by operand size. */
+function environmentSize({ e }: Outcome): number {
+  const environment = e.operandSize === 16 ? 14 : 28;
+  return e.opcode === 0xdd ? environment + 80 : environment;
+}
+
+const environmentOrder: VendorDifference = {
+  // Observed: no manual says in which order the parts are accessed. Intel looks at the last byte first.
+  title: 'a fault of FNSAVE, FRSTOR, FNSTENV or FLDENV is about the last byte, not the first that faults',
+  vendors: INTEL,
+  applies(outcome) {
+    const { c, e, host, ours } = outcome;
+    const isEnvironment = e.isMemory && ((e.opcode === 0xd9 && [4, 6].includes(e.reg)) || isSaved(e));
+    if (!isEnvironment || c.operand === undefined) return false;
+    return (
+      raised(host, Vector.pf, Vector.gp, Vector.ss) &&
+      raised(ours, Vector.pf, Vector.gp, Vector.ss) &&
+      isSplit(c.operand, 1, environmentSize(outcome))
+    );
+  },
+  covers: (what) => what === 'end',
+};
+
+/** FNSAVE and FRSTOR. */
+function isSaved(e: Encoding): boolean {
+  return e.opcode === 0xdd && (e.reg === 4 || e.reg === 6);
+}
+
+/** FLD m80, FSTP m80, FBLD and FBSTP. */
+function hasTenBytes(e: Encoding): boolean {
+  return e.isMemory && ((e.opcode === 0xdb && (e.reg & 5) === 5) || (e.opcode === 0xdf && (e.reg & 5) === 4));
+}
+
+const splitLoads: VendorDifference = {
+  // Observed, as with stores below: the eight bytes may fault before the limit of the segment cuts off the last two.
+  title: 'an operand of ten bytes past the limit of a segment faults by its first eight',
+  vendors: INTEL,
+  applies: ({ c, e, host, ours }) =>
+    c.mode !== 64 && hasTenBytes(e) && raised(host, Vector.pf) && raised(ours, Vector.gp, Vector.ss),
+  covers: (what) => what === 'end',
+};
+
+const splitStores: VendorDifference = {
+  // Observed: the eight bytes of the significand and the two above are stored one after the other.
+  title: 'FSTP m80 and FBSTP across two pages have stored eight bytes when the last two fault',
+  vendors: INTEL,
+  applies: ({ c, e, host, ours }) =>
+    hasTenBytes(e) &&
+    e.reg >= 6 &&
+    raised(host, Vector.pf) &&
+    raised(ours, Vector.pf) &&
+    c.operand !== undefined &&
+    !isSplit(c.operand, 1, 8) &&
+    isSplit(c.operand, 8, 10),
+  covers: (what, { c }) => isMemoryIn(what, BigInt(c.operand!), 8),
+};
+
+const pendingOrder: VendorDifference = {
+  // SDM vol. 3, "Priority Among Concurrent Events", has both among "Faults on executing an instruction", without an order. Intel raises #MF
+  // first, and doesn't look at where a result would go that an unmasked exception forbids; vm/cpu looks at the limit of
+  // the segment when it computes an address.
+  title: 'an x87 exception comes before the limit of the memory operand',
+  vendors: INTEL,
+  applies: ({ e, host, ours }) =>
+    e.opcode >= 0xd8 &&
+    e.opcode <= 0xdf &&
+    e.isMemory &&
+    raised(ours, Vector.gp, Vector.ss) &&
+    ours.error === 0 &&
+    (raised(host, Vector.mf) || (executed(host) && (host.fsw & 0x80) !== 0)),
+};
+
+const storePopAlias: VendorDifference = {
+  // Observed; FSTP1 is in no manual. With an empty ST(0), Intel pops and leaves ST(i) and its tag; AMD copies both.
+  title: 'FSTP1 (D9 D8+i) of an empty ST(0) leaves ST(i)',
+  vendors: INTEL,
+  applies: ({ c, e }) =>
+    e.opcode === 0xd9 && !e.isMemory && e.reg === 3 && !((c.ftw >> ((c.fsw >> 11) & 7)) & 1),
+  covers: (what, { c, host }) =>
+    what === 'ftw' ||
+    (what === `st${(c.rm - 1) & 7}` && Buffer.compare(host.st((c.rm - 1) & 7), c.st(c.rm & 7)) === 0),
+};
+
+const mmxFaults: VendorDifference = {
+  // Observed. An MMX instruction sets TOP to 0 (SDM vol. 1, 9.6), here even if its store faults. The tags stay.
+  title: 'an MMX store that faults has set TOP to 0',
+  vendors: INTEL,
+  applies({ c, e, host, ours }) {
+    const top = (c.fsw >> 11) & 7;
+    const physical = Array.from({ length: 8 }, (_, i) => i);
+    return (
+      MMX_STORES.includes(e.opcode) &&
+      e.isMemory &&
+      raised(host, Vector.pf, Vector.gp, Vector.ss) &&
+      raised(ours, Vector.pf, Vector.gp, Vector.ss) &&
+      (host.fsw & 0x3800) === 0 &&
+      ((host.fsw ^ c.fsw) & ~0x3800) === 0 &&
+      physical.every((i) => Buffer.compare(host.st(i), c.st((i - top) & 7)) === 0)
+    );
+  },
+  covers: (what) => what === 'fsw' || /^st[0-7]$/.test(what),
+};
+
+const imageFaults: VendorDifference = {
+  // Observed, as with FNSAVE: the last byte is looked at first.
+  title: 'a page fault of FXSAVE or FXRSTOR is about the last byte, not the first that faults',
+  vendors: INTEL,
+  applies: ({ c, e, host, ours }) =>
+    e.opcode === 0x0fae &&
+    e.isMemory &&
+    e.reg <= 1 &&
+    raised(host, Vector.pf) &&
+    raised(ours, Vector.pf) &&
+    host.error === ours.error &&
+    c.operand !== undefined &&
+    host.cr2 === BigInt(c.operand) + 511n,
+  covers: (what) => what === 'end',
+};
+
+const imageChecks: VendorDifference = {
+  // Observed: which comes first isn't specified. Intel looks at limit and page for the first bytes, then at the
+  // alignment, then at the other bytes.
+  title: 'an operand of FXSAVE or FXRSTOR that passes the limit has something else wrong first',
+  vendors: INTEL,
+  applies: ({ c, e, host, ours }) =>
+    c.mode === 16 &&
+    e.opcode === 0x0fae &&
+    e.isMemory &&
+    e.reg <= 1 &&
+    raised(host, Vector.gp, Vector.ss, Vector.pf) &&
+    raised(ours, Vector.gp, Vector.ss) &&
+    c.operand !== undefined &&
+    isPastLimit(c, c.operand, 512),
+  covers: (what) => what === 'end',
+};
+
+const controlWord: VendorDifference = {
+  // Bit 6 of the control word is reserved (SDM vol. 1, 8.1.5; APM vol. 2, 11.4.4). FLDCW and FLDENV set it on both vendors'
+  // processors, FXRSTOR on Intel's alone.
+  title: 'FXRSTOR sets the reserved bit of the control word',
+  vendors: INTEL,
+  applies: ({ e, host, ours }) =>
+    e.opcode === 0x0fae &&
+    e.isMemory &&
+    e.reg === 1 &&
+    (host.fcw ^ ours.fcw) === 0x40 &&
+    (host.fcw & 0x40) !== 0,
+  covers: (what) => what === 'fcw',
+};
+
+const maskedMoveFaults: VendorDifference = {
+  // Observed: which of the bytes faults first isn't specified, nor whether all 16 or those that are stored are held
+  // against the limit first.
+  title: 'a fault of MASKMOVDQU is about its upper eight bytes first',
+  vendors: INTEL,
+  applies({ c, e, host, ours }) {
+    if (e.opcode !== 0x0ff7 || !e.operandPrefix || !raised(host, Vector.pf)) return false;
+    if (raised(ours, Vector.gp, Vector.ss)) return c.mode !== 64 && ours.error === 0;
+    if (!raised(ours, Vector.pf) || host.error !== ours.error) return false;
+    const further = BigInt.asUintN(e.addressSize, host.cr2 - ours.cr2);
+    return further > 0n && further < 16n;
+  },
+  covers: (what) => what === 'end',
+};
+
+const dotProductNaNs: VendorDifference = {
+  // Observed: which of several NaNs a sum of products gives depends on the order of the sums, which on Intel isn't the
+  // same for all elements.
+  title: 'DPPS and DPPD of several NaNs give another of them',
+  vendors: INTEL,
+  applies: ({ e }) => e.opcode === 0x0f_3a40 || e.opcode === 0x0f_3a41,
+  covers(what, { e, host, ours }) {
+    const match = /^xmm(\d+)$/.exec(what);
+    if (match === null) return false;
+    const [theirs, own] = [host, ours].map((result) => {
+      const { buffer, byteOffset } = result.xmm(Number(match[1]));
+      return e.opcode === 0x0f_3a40
+        ? new Float32Array(buffer, byteOffset, 4)
+        : new Float64Array(buffer, byteOffset, 2);
+    }) as [Float32Array | Float64Array, Float32Array | Float64Array];
+    return theirs.every((value, i) => Object.is(value, own[i]));
+  },
+};
+
 /** The list. */
 export const VENDOR_DIFFERENCES: readonly VendorDifference[] = [
   farPointers,
@@ -350,6 +552,17 @@ export const VENDOR_DIFFERENCES: readonly VendorDifference[] = [
   nearBranches,
   prefetchRegister,
   directStores,
+  environmentOrder,
+  splitLoads,
+  splitStores,
+  pendingOrder,
+  storePopAlias,
+  mmxFaults,
+  imageFaults,
+  imageChecks,
+  controlWord,
+  maskedMoveFaults,
+  dotProductNaNs,
 ];
 
 /** What is left of a case's differences, and to which entries the others are due. */
