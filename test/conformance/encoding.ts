@@ -21,6 +21,8 @@ export interface Encoding {
   readonly opcode: number;
   /** ModRM.reg, if the opcode has a ModRM byte. */
   readonly reg: number;
+  /** ModRM.rm, without REX.B. */
+  readonly rm: number;
   /** ModRM says memory, if the opcode has a ModRM byte. */
   readonly isMemory: boolean;
   readonly operandSize: 16 | 32 | 64;
@@ -68,6 +70,7 @@ export function encodingOf(c: Case): Encoding {
     map,
     opcode: [0, 0x0f00, 0x0f_3800, 0x0f_3a00][map]! | byte,
     reg: (modRm >> 3) & 7,
+    rm: modRm & 7,
     isMemory: modRm < 0xc0,
     operandSize: rexW ? 64 : (mode === 16) !== operandPrefix ? 16 : 32,
     addressSize: mode === 64 ? (addressPrefix ? 32 : 64) : (mode === 16) !== addressPrefix ? 16 : 32,

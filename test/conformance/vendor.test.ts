@@ -76,6 +76,19 @@ describe('differences between vendors', () => {
     expect(left('GenuineIntel', outcome(64, [0x48, 0xff, 0x21], loaded))).toEqual(['end']);
   });
 
+  it('cover what vm/cpu does not offer only while it has no such instruction', () => {
+    const undefinedHere = { host: () => {}, ours: trap(6) };
+    expect(left('GenuineIntel', outcome(32, [0xc7, 0xf8, 0, 0, 0, 0], undefinedHere))).toEqual([]);
+    expect(left('GenuineIntel', outcome(32, [0xc7, 0xf9, 0, 0, 0, 0], undefinedHere))).toEqual(['end']);
+    expect(left('GenuineIntel', outcome(32, [0x0f, 0x38, 0xf9, 0x01], undefinedHere))).toEqual([]);
+    const elsewhere = { host: () => {}, ours: trap(13) };
+    expect(left('GenuineIntel', outcome(32, [0x0f, 0x38, 0xf9, 0x01], elsewhere))).toEqual(['end']);
+  });
+
+  it('have titles of their own', () => {
+    expect(new Set(VENDOR_DIFFERENCES.map(({ title }) => title)).size).toBe(VENDOR_DIFFERENCES.length);
+  });
+
   it('cover the flags of CMPS and SCAS only when they fault and are as before', () => {
     const faulted = {
       case: (c: Case) => (c.rflags = Flag.CF),
