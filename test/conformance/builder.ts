@@ -403,7 +403,9 @@ export class CaseBuilder {
     let mod = random.below(3);
     if (rm === 6 && mod === 0 && random.chance(60)) mod = 1;
     const onStack = rm === 2 || rm === 3 || (rm === 6 && mod !== 0);
-    const offset = Number(this.offsetOf(linear, onStack ? Segment.ss : Segment.ds) & 0xffffn);
+    const wanted = this.offsetOf(linear, onStack ? Segment.ss : Segment.ds);
+    const offset = Number(wanted & 0xffffn);
+    if (wanted !== BigInt(offset)) this.memory = BigInt(linear) - wanted + BigInt(offset);
     const first = (mod << 6) | ((this.reg & 7) << 3) | rm;
     if (rm === 6 && mod === 0) return [first, offset & 0xff, offset >> 8];
     const displacement = mod === 0 ? 0 : mod === 1 ? random.below(256) - 128 : random.u32() & 0xffff;
@@ -432,15 +434,21 @@ export class CaseBuilder {
       // No base: an absolute address, or relative to RIP; or an index alone.
       const offset = this.offsetOf(linear);
       if (random.chance(50)) {
+        this.#reaches(linear, offset, 0n);
         if (mode === 64) this.#ripTarget = Number(BigInt.asIntN(32, offset));
         return [reg | 5, ...littleEndian(offset, 4)];
       }
       const index = random.below(8) + extendIndex;
       const scale = random.below(4);
-      if (index === 4) return [reg | 4, (scale << 6) | (4 << 3) | 5, ...littleEndian(offset, 4)];
+      if (index === 4) {
+        this.#reaches(linear, offset, 0n);
+        return [reg | 4, (scale << 6) | (4 << 3) | 5, ...littleEndian(offset, 4)];
+      }
       if (!(this.#pinned & (1 << index))) this.pinRegister(index, BigInt(random.below(0x1000)), size);
       this.#pinned |= 1 << index;
-      const displacement = offset - (this.register(index, size) << BigInt(scale));
+      const scaled = this.register(index, size) << BigInt(scale);
+      const displacement = offset - scaled;
+      this.#reaches(linear, offset, scaled);
       return [reg | 4, (scale << 6) | ((index & 7) << 3) | 5, ...littleEndian(displacement, 4)];
     }
     const base = random.below(8) + extendBase;
@@ -457,15 +465,27 @@ export class CaseBuilder {
     }
     const displacement = mod === 0 ? 0n : BigInt(mod === 1 ? random.below(256) - 128 : random.u32() | 0);
     const onStack = base === Gpr.sp || base === Gpr.bp;
-    let value = this.offsetOf(linear, onStack ? Segment.ss : Segment.ds) - displacement;
+    const offset = this.offsetOf(linear, onStack ? Segment.ss : Segment.ds);
+    let value = offset - displacement;
     if (index !== 4) {
       this.#pinned |= 1 << index;
       value -= this.register(index, size) << BigInt(scale);
     }
+    if (size === 32) this.#reaches(linear, offset, offset);
     this.pinRegister(base, value, size);
     const tail = mod === 0 ? [] : littleEndian(displacement, mod === 1 ? 1 : 4);
     if (!sib) return [(mod << 6) | reg | (base & 7), ...tail];
     return [(mod << 6) | reg | 4, (scale << 6) | ((index & 7) << 3) | (base & 7), ...tail];
+  }
+
+  /**
+   * Corrects where the operand is, as 64-bit code extends a displacement of 32 bits.
+   * @param offset - where it should be in its segment, of which `scaled` doesn't come from the displacement
+   */
+  #reaches(linear: number | bigint, offset: bigint, scaled: bigint): void {
+    if (this.mode !== 64) return;
+    const reached = BigInt.asUintN(this.addressSize, BigInt.asIntN(32, offset - scaled) + scaled);
+    if (reached !== offset) this.memory = BigInt.asUintN(64, BigInt(linear) - offset + reached);
   }
 
   #chooseImmediates(): void {

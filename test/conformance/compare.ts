@@ -6,6 +6,7 @@
 import { missingFor } from './cases.ts';
 import type { Oracle } from './oracle.ts';
 import { type Case, Flag, Kind, Layout, type Leeway, RECORD_SIZE, type Result } from './records.ts';
+import { withoutVendorDifferences } from './vendor.ts';
 
 /** A CPU that can execute one instruction from a given state. */
 export interface CpuUnderTest {
@@ -235,6 +236,8 @@ export class Report {
   differing = 0;
   /** Cases that weren't judged, by reason. */
   readonly skipped = new Map<string, number>();
+  /** Cases in which the host's vendor does something otherwise than vm/cpu's (vendor.ts), by what it is. */
+  readonly byVendor = new Map<string, number>();
   readonly #groups = new Map<string, { cases: number; differing: number }>();
   readonly #findings = new Map<string, Finding>();
 
@@ -244,6 +247,11 @@ export class Report {
 
   skip(reason: string): void {
     this.skipped.set(reason, (this.skipped.get(reason) ?? 0) + 1);
+  }
+
+  /** Notes that a case differs, or would, by one thing that is the vendor's. */
+  coverByVendor(title: string): void {
+    this.byVendor.set(title, (this.byVendor.get(title) ?? 0) + 1);
   }
 
   add(c: Case, found: readonly Difference[]): void {
@@ -274,6 +282,8 @@ export class Report {
   format(limit = 5): string {
     const lines = [`${this.cpu}: ${this.cases} cases, ${this.differing} differ from the processor`];
     for (const [reason, count] of this.skipped) lines.push(`  ${count} skipped: ${reason}`);
+    const covered = [...this.byVendor].sort((a, b) => b[1] - a[1]);
+    for (const [title, count] of covered) lines.push(`  ${count} by vendor: ${title}`);
     for (const [name, group] of this.#groups) {
       if (group.differing === 0) {
         lines.push(`  ✓ ${name}: ${group.cases} cases`);
@@ -380,7 +390,8 @@ export class Comparison {
   #compare(cases: readonly Case[], final: boolean): Case[] {
     const results = this.#oracle.run(cases, this.#buffer);
     this.#cpu.prepare?.(cases);
-    return cases.filter((c, i) => !compareOne(this.report, this.#cpu, c, results[i]!, final));
+    const { vendor } = this.#oracle;
+    return cases.filter((c, i) => !compareOne(this.report, vendor, this.#cpu, c, results[i]!, final));
   }
 }
 
@@ -399,14 +410,24 @@ export function compare(oracle: Oracle, cpu: CpuUnderTest, cases: Iterable<Case>
  * processor was seen to forget what an MMX instruction does to the x87 tags, when it was busy otherwise.
  * @returns false if there are differences, which aren't `final` and so not yet in the report.
  */
-function compareOne(report: Report, cpu: CpuUnderTest, c: Case, expected: Result, final: boolean): boolean {
+function compareOne(
+  report: Report,
+  vendor: string,
+  cpu: CpuUnderTest,
+  c: Case,
+  expected: Result,
+  final: boolean,
+): boolean {
   if (expected.kind === Kind.timeout || expected.kind === Kind.unsupported) {
     report.skip(expected.kind === Kind.timeout ? 'the instruction never ends' : `no ${c.mode}-bit code here`);
     return true;
   }
   let found: readonly Difference[];
   try {
-    found = differences(c, expected, cpu.run(c));
+    const actual = cpu.run(c);
+    const judged = withoutVendorDifferences(vendor, c, expected, actual, differences(c, expected, actual));
+    found = judged.left;
+    if (found.length === 0) for (const { title } of judged.due) report.coverByVendor(title);
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     found = [{ what: 'threw', before: '', expected: describeEnd(expected), actual: message }];

@@ -11,6 +11,7 @@ import { nameOfAbsent } from './absent.ts';
 import { CodeCache } from './code-cache.ts';
 import { FAULT, GuestFault, INSTRUCTION_EXIT, InstructionExit, raise, SHUTDOWN, Vector } from './fault.ts';
 import type { Form } from './forms.ts';
+import { WRITES } from './ir/node.ts';
 import './isa/index.ts';
 import type { CpuCode } from './code.ts';
 import { CpuDebug } from './debug.ts';
@@ -1018,7 +1019,7 @@ export class Cpu implements CpuContext, MmuClient {
       },
       segmented: (segment, offset, bytes, record) => {
         this.record = record!;
-        return checkSegment(memory, segment!, offset!, bytes! & 0xff, (bytes! & 0x100) !== 0);
+        return checkSegment(memory, segment!, offset!, bytes! & ~WRITES, (bytes! & WRITES) !== 0);
       },
       raise: (vector, errorCode, record) => {
         this.record = record!;

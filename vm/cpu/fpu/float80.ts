@@ -37,8 +37,12 @@ const EXPONENT_MAXIMUM = 0x7fff;
 const BIAS = 16383;
 
 export const INDEFINITE: Float80 = { sign: 1, exponent: EXPONENT_MAXIMUM, significand: 3n << 62n };
-const zero = (sign: number): Float80 => ({ sign, exponent: 0, significand: 0n });
-const infinity = (sign: number): Float80 => ({ sign, exponent: EXPONENT_MAXIMUM, significand: INTEGER_BIT });
+export const zero = (sign: number): Float80 => ({ sign, exponent: 0, significand: 0n });
+export const infinity = (sign: number): Float80 => ({
+  sign,
+  exponent: EXPONENT_MAXIMUM,
+  significand: INTEGER_BIT,
+});
 
 export const isNaN80 = (x: Float80): boolean =>
   x.exponent === EXPONENT_MAXIMUM && (x.significand & ~INTEGER_BIT) !== 0n;
@@ -51,7 +55,7 @@ export const isUnsupported = (x: Float80): boolean =>
   x.exponent !== 0 && (x.significand & INTEGER_BIT) === 0n;
 export const isDenormal = (x: Float80): boolean => x.exponent === 0 && x.significand !== 0n;
 
-function bitLength(value: bigint): number {
+export function bitLength(value: bigint): number {
   if (value < 0x1_0000_0000n) return 32 - Math.clz32(Number(value));
   return value.toString(2).length;
 }
@@ -89,6 +93,30 @@ export class FpuContext {
   }
 
   /**
+   * Whether rounding to so many bits, with exponents without end, gives the next power of two: what is tiny is
+   * decided by that (SDM volume 1, 4.9.1.5).
+   */
+  private reachesNext(sign: number, m: bigint, length: number, sticky: boolean, bits: number): boolean {
+    const drop = BigInt(length - bits);
+    if (drop <= 0n) return false;
+    const ones = (1n << BigInt(bits)) - 1n;
+    if (m >> drop !== ones) return false;
+    const lost = m & ((1n << drop) - 1n);
+    if (lost === 0n && !sticky) return false;
+    const middle = 1n << (drop - 1n);
+    return this.away(sign, true, lost > middle ? 1 : lost < middle ? -1 : sticky ? 1 : 0);
+  }
+
+  /** The result when even the exponent that an unmasked exception gets doesn't fit: SDM volume 1, 8.5.4 and 8.5.5. */
+  private massive(sign: number, large: boolean): Float80 {
+    this.flags |= FpuFlag.PE;
+    this.flags &= ~FpuFlag.C1;
+    if (!large) return zero(sign);
+    this.flags |= FpuFlag.C1;
+    return infinity(sign);
+  }
+
+  /**
    * Rounds (−1)^sign × m × 2^e to a format.
    * @param sticky - whether bits below m's last were lost
    * @param bits - of the significand; least and greatest exponents are those of its leading bit
@@ -106,11 +134,9 @@ export class FpuContext {
     let length = bitLength(m);
     let top = e + length - 1;
     let keep = bits;
-    const tiny = top < least;
+    const tiny = top < least - 1 || (top === least - 1 && !this.reachesNext(sign, m, length, sticky, bits));
     const adjust = tiny && (this.masks & FpuFlag.UE) === 0 && bits === this.precision;
-    let shiftedTop = top;
-    if (adjust) shiftedTop = top + 24576;
-    else if (tiny) keep = bits - (least - top);
+    if (!adjust && top < least) keep = bits - (least - top);
     let drop = length - keep;
     let value = m;
     let inexact = sticky;
@@ -152,12 +178,14 @@ export class FpuContext {
       this.flags |= FpuFlag.UE;
       exponent += 24576;
       top = exponent + length - 1;
-      void shiftedTop;
+      // Even so too small, which only FSCALE manages.
+      if (top < -16382) return this.massive(sign, false);
     } else if (tiny && inexact) this.flags |= FpuFlag.UE;
     if (top > greatest) {
       this.flags |= FpuFlag.OE;
       if ((this.masks & FpuFlag.OE) === 0 && bits === this.precision && greatest === 16383) {
         top -= 24576;
+        if (top > 16383) return this.massive(sign, true);
         return { sign, exponent: top + BIAS, significand: value << BigInt(64 - length) };
       }
       this.flags |= FpuFlag.PE;
@@ -368,8 +396,8 @@ export class FpuContext {
     return { sign, exponent: length - 1 + BIAS, significand: m << BigInt(64 - length) };
   }
 
-  /** From binary32 or binary64 bits. */
-  fromBits(bits: bigint, fraction: 23 | 52): Float80 {
+  /** From binary32 or binary64 bits. @param keeps - a signalling NaN stays one, for what it meets to decide */
+  fromBits(bits: bigint, fraction: 23 | 52, keeps = false): Float80 {
     const exponentBits = fraction === 23 ? 8 : 11;
     const bias = (1 << (exponentBits - 1)) - 1;
     const sign = Number((bits >> BigInt(fraction + exponentBits)) & 1n);
@@ -378,7 +406,7 @@ export class FpuContext {
     const left = BigInt(63 - fraction);
     if (exponent === (1 << exponentBits) - 1) {
       const x = { sign, exponent: EXPONENT_MAXIMUM, significand: INTEGER_BIT | (f << left) };
-      if (f === 0n) return x;
+      if (f === 0n || keeps) return x;
       if (isSignalling(x)) this.flags |= FpuFlag.IE;
       return { ...x, significand: x.significand | QUIET_BIT };
     }
@@ -416,6 +444,8 @@ export class FpuContext {
     if (isInfinite(r)) return pack(r.sign, all, 0n);
     if (isZero(r)) return pack(r.sign, 0, 0n);
     const exponent = r.exponent - BIAS + bias;
+    // Unmasked, what is tiny underflows even if it is exact.
+    if (exponent <= 0 && (masks & FpuFlag.UE) === 0) this.flags |= FpuFlag.UE;
     const m = r.significand >> BigInt(63 - fraction);
     if (exponent > 0) return pack(r.sign, exponent, m & ((1n << BigInt(fraction)) - 1n));
     return pack(r.sign, 0, r.significand >> BigInt(63 - fraction + 1 - exponent));
@@ -451,7 +481,7 @@ export class FpuContext {
 }
 
 /** Exponent of the significand's last bit. */
-function power(x: Float80): number {
+export function power(x: Float80): number {
   return (x.exponent === 0 ? 1 : x.exponent) - BIAS - 63;
 }
 
@@ -463,14 +493,3 @@ function integerRoot(n: bigint): bigint {
     x = next;
   }
 }
-
-/** Nearest double: for transcendental instructions. */
-export function toNumber(x: Float80): number {
-  if (isNaN80(x) || isUnsupported(x)) return Number.NaN;
-  if (isInfinite(x)) return x.sign === 1 ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY;
-  const magnitude =
-    Number(x.significand) * 2 ** Math.max(power(x), -1074) * (power(x) < -1074 ? 2 ** (power(x) + 1074) : 1);
-  return x.sign === 1 ? -magnitude : magnitude;
-}
-
-export { power };

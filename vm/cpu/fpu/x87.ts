@@ -17,11 +17,23 @@ import {
   isUnsupported,
   isZero,
   power,
-  toNumber,
 } from './float80.ts';
+import {
+  angle,
+  cosine,
+  isInRange,
+  ONE80,
+  powerOf2Less1,
+  sine,
+  tangent,
+  yLogarithm,
+  yLogarithmOf1Plus,
+} from './transcendental.ts';
 
 const { IE, ZE, SF, C0, C1, C2, C3, ES } = FpuFlag;
 const EXCEPTIONS = 0x3f;
+/** Those that are found before anything is computed. SDM volume 1, 8.6. */
+const BEFORE = IE | FpuFlag.DE | ZE;
 /** Bits of the control word that exist. */
 const CONTROL_BITS = 0x1f7f;
 const CONDITIONS = C0 | C1 | C2 | C3;
@@ -121,10 +133,12 @@ class Fpu {
 
   /** @returns whether an unmasked exception forbids the result */
   collect(): boolean {
-    const { flags } = context;
-    this.status = (this.status & ~C1) | (flags & (EXCEPTIONS | C1));
+    // One that is found before computing leaves nothing to overflow or to round.
+    const forbidden = (context.flags & BEFORE & ~this.control) !== 0;
+    if (forbidden) context.flags &= BEFORE;
+    this.status = (this.status & ~C1) | (context.flags & (EXCEPTIONS | C1));
     this.summarize();
-    return (flags & (IE | FpuFlag.DE | ZE) & ~this.control) !== 0;
+    return forbidden;
   }
 
   /** Raises what is pending: before all but control instructions. */
@@ -284,6 +298,7 @@ class Fpu {
   loadEnvironment(size: number): void {
     const [low, high] = this.address;
     const bytes = size === 16 ? 2 : 4;
+    this.cpu.mmu.checkReadable(low, high, 7 * bytes);
     const words = Array.from({ length: 3 }, (_, i) => this.cpu.mmu.readU16(low + i * bytes, high));
     this.memory.set(State.fpuControl, (words[0]! & CONTROL_BITS) | 0x40);
     this.status = words[1]! & ~0x3800;
@@ -305,9 +320,10 @@ class Fpu {
   }
 
   save(size: number): void {
-    this.saveEnvironment(size);
     const [low, high] = this.address;
     const start = size === 16 ? 14 : 28;
+    this.checkWritable(start + 80);
+    this.saveEnvironment(size);
     for (let i = 0; i < 8; i++) {
       const from = this.place(i);
       this.cpu.mmu.write(low + start + 10 * i, high, 10, from);
@@ -316,9 +332,10 @@ class Fpu {
   }
 
   restore(size: number): void {
-    this.loadEnvironment(size);
     const [low, high] = this.address;
     const start = size === 16 ? 14 : 28;
+    this.cpu.mmu.checkReadable(low, high, start + 80);
+    this.loadEnvironment(size);
     for (let i = 0; i < 8; i++) {
       const host = this.cpu.mmu.readable(low + start + 10 * i, high, 10);
       this.memory.u8.copyWithin(this.place(i), host, host + 10);
@@ -336,7 +353,7 @@ class Fpu {
       case 4:
         this.withOperand(
           reg,
-          context.fromBits(this.readUnsigned(opcode === 0 ? 4 : 8), opcode === 0 ? 23 : 52),
+          context.fromBits(this.readUnsigned(opcode === 0 ? 4 : 8), opcode === 0 ? 23 : 52, true),
         );
         return;
       case 2:
@@ -385,8 +402,12 @@ class Fpu {
   }
 
   private load(x: Float80): void {
-    // No room counts before what the operand is.
-    if (!this.isEmpty(7) || !this.collect()) this.push(x);
+    // No room counts before what the operand is. A denormal is loaded even if that is flagged and not masked.
+    if (!this.isEmpty(7)) this.push(x);
+    else {
+      this.collect();
+      if ((context.flags & IE & ~this.control) === 0) this.push(x);
+    }
   }
 
   private opcodeD9(reg: number, size: number): void {
@@ -438,50 +459,54 @@ class Fpu {
     }
   }
 
+  /**
+   * What a store does with an empty ST(0): @returns whether the invalid value is to be stored, which is checked
+   * first. An unmasked exception leaves memory alone, be it there or not.
+   */
+  private storesEmpty(bytes: number): boolean {
+    if (this.control & IE) this.checkWritable(bytes);
+    this.fault(false);
+    return (this.control & IE) !== 0;
+  }
+
   private storeReal(bytes: 4 | 8, pops: boolean): void {
-    this.checkWritable(bytes);
-    let bits: bigint;
-    if (this.underflow(0)) {
-      if ((this.control & IE) === 0) return;
-      bits = bytes === 4 ? 0xffc0_0000n : 0xfff8_0000_0000_0000n;
+    if (this.isEmpty(0)) {
+      if (!this.storesEmpty(bytes)) return;
+      this.write(bytes, bytes === 4 ? 0xffc0_0000n : 0xfff8_0000_0000_0000n);
     } else {
-      const x = this.get(0);
-      bits = context.toBits(x, bytes === 4 ? 23 : 52);
-      if ((context.flags & (IE | FpuFlag.OE | FpuFlag.UE) & ~this.control) !== 0) {
+      const bits = context.toBits(this.get(0), bytes === 4 ? 23 : 52);
+      const unmasked = context.flags & (IE | FpuFlag.OE | FpuFlag.UE) & ~this.control;
+      if (unmasked !== 0) {
+        context.flags = unmasked;
         this.collect();
         return;
       }
+      this.write(bytes, bits);
+      this.collect();
     }
-    this.write(bytes, bits);
-    if (context.flags !== 0 || !this.isEmpty(0)) this.collect();
     if (pops) this.pop();
   }
 
   private store80(): void {
-    this.checkWritable(10);
     let x = INDEFINITE;
-    if (this.underflow(0)) {
-      if ((this.control & IE) === 0) return;
-    } else {
-      x = this.get(0);
-      this.status &= ~C1;
-    }
+    if (this.isEmpty(0)) {
+      if (!this.storesEmpty(10)) return;
+    } else x = this.get(0);
     this.write(10, x.significand, (x.sign << 15) | x.exponent);
+    if (!this.isEmpty(0)) this.status &= ~C1;
     this.pop();
   }
 
   private storeInteger(bytes: 2 | 4 | 8, truncate: boolean, pops: boolean): void {
-    this.checkWritable(bytes);
-    let value: bigint | undefined;
-    const empty = this.underflow(0);
-    if (!empty) value = context.integer(this.get(0), bytes * 8, truncate);
-    const invalid = value === undefined;
-    if (invalid && (this.control & IE) === 0) {
-      if (!empty) this.collect();
-      return;
+    const invalid = 1n << BigInt(bytes * 8 - 1);
+    if (this.isEmpty(0)) {
+      if (!this.storesEmpty(bytes)) return;
+      this.write(bytes, invalid);
+    } else {
+      const value = context.integer(this.get(0), bytes * 8, truncate);
+      if (value !== undefined || this.control & IE) this.write(bytes, value ?? invalid);
+      if (this.collect()) return;
     }
-    this.write(bytes, value ?? 1n << BigInt(bytes * 8 - 1));
-    if (!empty) this.collect();
     if (pops) this.pop();
   }
 
@@ -498,19 +523,19 @@ class Fpu {
   }
 
   private storeDecimal(): void {
-    this.checkWritable(10);
-    const empty = this.underflow(0);
-    const x = this.get(0);
-    const value = empty ? undefined : context.integer(x, 64);
-    const magnitude = value === undefined ? undefined : value < 0n ? -value : value;
-    if (magnitude === undefined || magnitude >= 10n ** 18n) {
-      if (!empty) {
-        context.flags = IE;
-        this.collect();
-      }
-      if ((this.control & IE) === 0) return;
+    if (this.isEmpty(0)) {
+      if (!this.storesEmpty(10)) return;
       this.write(10, 0xc000_0000_0000_0000n, 0xffff);
       this.pop();
+      return;
+    }
+    const x = this.get(0);
+    const value = context.integer(x, 64);
+    const magnitude = value === undefined ? undefined : value < 0n ? -value : value;
+    if (magnitude === undefined || magnitude >= 10n ** 18n) {
+      context.flags = IE;
+      if (this.control & IE) this.write(10, 0xc000_0000_0000_0000n, 0xffff);
+      if (!this.collect()) this.pop();
       return;
     }
     let rest = magnitude;
@@ -595,7 +620,7 @@ class Fpu {
           case 6: {
             const hadOperands = !this.isEmpty(0) && !this.isEmpty(rm);
             this.compareToFlags(rm, reg === 5);
-            if (hadOperands ? (context.flags & IE & ~this.control) === 0 : (this.control & IE) !== 0)
+            if (hadOperands ? (context.flags & BEFORE & ~this.control) === 0 : (this.control & IE) !== 0)
               this.pop();
             return;
           }
@@ -800,19 +825,22 @@ class Fpu {
       return;
     }
     const isBinary = n === 1 || n === 3 || n === 5 || n === 8 || n === 9 || n === 13;
+    // What may be left half done says so in C2, and only then.
+    if ([2, 5, 8, 11, 14, 15].includes(n)) this.status &= ~C2;
     if (this.underflow(0, ...(isBinary ? [1] : []))) {
-      if (n === 5 || n === 8) this.status &= ~C2;
       if ((this.control & IE) === 0) return;
       if (n === 1 || n === 3 || n === 9) this.pop();
       this.set(0, INDEFINITE);
-      if (n === 2 || n === 4 || n === 11) this.push(INDEFINITE);
+      if (n !== 2 && n !== 4 && n !== 11) return;
+      // Whether there is room doesn't count any more.
+      this.top = this.top - 1;
+      this.set(0, INDEFINITE);
       return;
     }
     // Those with two results need room for the second.
     if ((n === 2 || n === 4 || n === 11) && !this.isEmpty(7)) {
       this.fault(true);
       if ((this.control & IE) === 0) return;
-      this.status &= ~C2;
       this.set(0, INDEFINITE);
       this.top = this.top - 1;
       this.set(0, INDEFINITE);
@@ -852,6 +880,7 @@ class Fpu {
       this.result(nan);
       return;
     }
+    if (isDenormal(x) || isDenormal(y)) context.flags |= FpuFlag.DE;
     if (isInfinite(y)) {
       if ((y.sign === 0 && isZero(x)) || (y.sign === 1 && isInfinite(x))) this.result(context.invalid());
       else
@@ -866,8 +895,7 @@ class Fpu {
       this.result(x);
       return;
     }
-    if (isDenormal(x) || isDenormal(y)) context.flags |= FpuFlag.DE;
-    const by = Math.max(-65536, Math.min(65536, Math.trunc(toNumber(y))));
+    const by = truncated(y, 65536);
     const { precision } = context;
     context.precision = 64;
     this.result(context.round(x.sign, x.significand, power(x) + by, false));
@@ -907,20 +935,18 @@ class Fpu {
   private remainder(x: Float80, y: Float80, nearest: boolean): void {
     const nan = context.nans(x, y) ?? (isInfinite(x) || isZero(y) ? context.invalid() : undefined);
     if (nan !== undefined) {
-      this.status &= ~C2;
       this.result(nan);
       return;
     }
     if (isDenormal(x) || isDenormal(y)) context.flags |= FpuFlag.DE;
+    if (this.collect()) return;
     if (isZero(x) || isInfinite(y)) {
-      this.status &= ~(C0 | C2 | C3);
-      this.result(x);
-      this.status &= ~C1;
+      this.status &= ~CONDITIONS;
+      this.set(0, isZero(x) || x.exponent > 0 || x.significand >> 63n === 0n ? x : { ...x, exponent: 1 });
       return;
     }
     const distance =
       power(x) + x.significand.toString(2).length - (power(y) + y.significand.toString(2).length);
-    if (this.collect()) return;
     const least = Math.min(power(x), power(y));
     let a = x.significand << BigInt(power(x) - least);
     const b = y.significand << BigInt(power(y) - least);
@@ -943,94 +969,63 @@ class Fpu {
       a -= (a / shifted) * shifted;
       this.status |= C2;
     }
-    const { precision } = context;
-    context.precision = 64;
-    const r =
-      a === 0n ? { sign: x.sign, exponent: 0, significand: 0n } : context.round(sign, a, least, false);
-    context.precision = precision;
-    this.set(0, r);
+    this.remainderIs(a === 0n ? x.sign : sign, a, least);
   }
 
-  /** With the accuracy of double precision. */
+  /** A remainder is exact, though it may be tiny. */
+  private remainderIs(sign: number, m: bigint, e: number): void {
+    context.precision = 64;
+    this.set(0, context.round(sign, m, e, false));
+    this.status |= context.flags & EXCEPTIONS;
+    this.summarize();
+  }
+
   private transcendental(n: number, x: Float80, y: Float80): void {
-    const a = toNumber(x);
-    const b = toNumber(y);
+    const isBinary = n === 1 || n === 3 || n === 9;
+    const isCircular = n === 2 || n === 11 || n >= 14;
     const nan = context.nans(x, y);
-    const put = (value: number, exact = false): Float80 => {
-      const view = new DataView(new ArrayBuffer(8));
-      view.setFloat64(0, value);
-      const flags = context.flags;
-      const result = context.fromBits(view.getBigUint64(0), 52);
-      context.flags = flags | (exact || value === 0 || !Number.isFinite(value) ? 0 : FpuFlag.PE);
-      return result;
-    };
-    const one: Float80 = { sign: 0, exponent: 16383, significand: 1n << 63n };
-    const inRange = x.exponent < 16383 + 63;
-    const trigonometric = n === 2 || n === 11 || n === 14 || n === 15;
-    if (trigonometric) {
-      if (nan === undefined && !isInfinite(x) && !inRange) {
-        this.status |= C2;
-        return;
-      }
-      this.status &= ~C2;
+    if (isCircular && nan === undefined && !isInfinite(x) && !isInRange(x)) {
+      this.status = (this.status & ~C1) | C2;
+      return;
     }
-    const value = nan ?? (trigonometric && isInfinite(x) ? context.invalid() : undefined);
+    const result = nan ?? this.function(n, x, y);
+    // Two results: the cosine, or 1, is pushed.
+    let second: Float80 | undefined;
+    if (n === 2 || n === 11) {
+      const invalid = nan ?? (isInfinite(x) ? result : undefined);
+      second = invalid ?? (n === 2 ? ONE80 : cosine(context, x));
+    }
+    if (this.collect()) return;
+    this.set(isBinary ? 1 : 0, result);
+    if (isBinary) this.pop();
+    if (second !== undefined) this.push(second);
+  }
+
+  private function(n: number, x: Float80, y: Float80): Float80 {
     switch (n) {
       case 0:
-        this.result(value ?? (isZero(x) ? x : put(Math.expm1(a * Math.LN2))));
-        return;
+        return powerOf2Less1(context, x);
       case 1:
-      case 9: {
-        let result = value;
-        if (result === undefined) {
-          if (n === 1 && a < 0) result = context.invalid();
-          else if (n === 1 && a === 0 && b === 0) result = context.invalid();
-          else if (n === 1 && a === 0) {
-            context.flags |= ZE;
-            result = put(b > 0 ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY);
-          } else {
-            const product = b * (n === 1 ? Math.log2(a) : Math.log1p(a) / Math.LN2);
-            result = Number.isNaN(product) ? context.invalid() : put(product);
-          }
-        }
-        if (this.collect()) return;
-        this.set(1, result);
-        this.pop();
-        return;
-      }
+        return yLogarithm(context, x, y);
+      case 9:
+        return yLogarithmOf1Plus(context, x, y);
       case 3:
-        if (value === undefined) {
-          const angle = put(Math.atan2(b, a));
-          if (this.collect()) return;
-          this.set(1, angle);
-        } else {
-          if (this.collect()) return;
-          this.set(1, value);
-        }
-        this.pop();
-        return;
-      case 2: {
-        const result = value ?? (isZero(x) ? x : put(Math.tan(a)));
-        if (this.collect()) return;
-        this.set(0, result);
-        this.push(value ?? one);
-        return;
-      }
-      case 11: {
-        const sine = value ?? (isZero(x) ? x : put(Math.sin(a)));
-        const cosine = value ?? (isZero(x) ? one : put(Math.cos(a)));
-        if (this.collect()) return;
-        this.set(0, sine);
-        this.push(cosine);
-        return;
-      }
-      case 14:
-        this.result(value ?? (isZero(x) ? x : put(Math.sin(a))));
-        return;
+        return angle(context, x, y);
+      case 2:
+        return tangent(context, x);
+      case 15:
+        return cosine(context, x);
       default:
-        this.result(value ?? (isZero(x) ? one : put(Math.cos(a))));
+        return sine(context, x);
     }
   }
+}
+
+/** Towards zero, and no further from it than a limit. */
+function truncated(x: Float80, limit: number): number {
+  const e = power(x);
+  const magnitude = e >= 0 ? limit : Number(x.significand >> BigInt(Math.min(-e, 64)));
+  return Math.min(magnitude, limit) * (x.sign === 1 ? -1 : 1);
 }
 
 /** Register forms that mean nothing, by opcode, ModRM.reg and ModRM.rm. SDM volume 2, appendix A.5. */

@@ -11,7 +11,16 @@
 import { Vector } from '../fault.ts';
 import { Seg, State } from '../layout.ts';
 import { type CompareOp, Convert, I32, I64, type IntegerOp, type ValueType } from '../wasm/opcodes.ts';
-import { Expr, FlagKind, type Node, type Statement, Stmt, type Template, Terminator } from './node.ts';
+import {
+  Expr,
+  FlagKind,
+  type Node,
+  type Statement,
+  Stmt,
+  type Template,
+  Terminator,
+  WRITES,
+} from './node.ts';
 
 /** Operand sizes in bits. */
 export type Size = 8 | 16 | 32 | 64;
@@ -300,7 +309,7 @@ export class Builder {
         Expr.segmented,
         this.mode === 'long' ? 'i64' : 'i32',
         -1,
-        bytes | (write ? 0x100 : 0),
+        bytes | (write ? WRITES : 0),
         this.effectiveAddress(),
       ),
     );
@@ -318,7 +327,7 @@ export class Builder {
         Expr.segmented,
         this.mode === 'long' ? 'i64' : 'i32',
         segment,
-        bytes | (write ? 0x100 : 0),
+        bytes | (write ? WRITES : 0),
         offset,
       ),
     );

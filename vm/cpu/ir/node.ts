@@ -9,6 +9,9 @@
  */
 import type { ValueType } from '../wasm/opcodes.ts';
 
+/** Of a checked address: it is for a write. Above any count of bytes (FXSAVE has 512). */
+export const WRITES = 0x1000;
+
 /** Expressions beyond WebAssembly's arithmetic. */
 export const Expr = {
   /** k, h: low and high word. */
@@ -39,7 +42,7 @@ export const Expr = {
   nextRip: 0x1000c,
   /** Target of a relative branch, as i64. */
   target: 0x1000d,
-  /** a: offset; k: segment number or −1 for the memory operand's; h: bytes, with bit 8 for a write. Checks limits. */
+  /** a: offset; k: segment number or −1 for the memory operand's; h: bytes, with {@link WRITES}. Checks limits. */
   segmented: 0x1000e,
   /** k: number of a function of the base module; list: arguments. */
   call: 0x1000f,

@@ -2,9 +2,10 @@
  * x87 and SSE state as images in memory: FXSAVE, FXRSTOR, and the standard form of XSAVE.
  * SDM volume 1, 10.5.1 and 13.4.
  */
-import { generalProtection, raise, Vector } from '../fault.ts';
+import { FAULT, generalProtection, raise, Vector } from '../fault.ts';
 import { State } from '../layout.ts';
 import type { CpuMemory } from '../memory.ts';
+import { isCanonical } from '../mmu.ts';
 import type { CpuContext } from './context.ts';
 import { is64BitCode } from './segments.ts';
 
@@ -66,15 +67,22 @@ function checkAvailable(cpu: CpuContext): void {
   if (trap & 4) raise(Vector.NM);
 }
 
+/** An address that isn't canonical is wrong first, which is #SS where it is the stack segment's. */
+function checkAligned(low: number, high: number): void {
+  if (low & 15) throw FAULT.set(Vector.GP, 0, !isCanonical(high));
+}
+
 /** FXSAVE to State.ea. */
 export function fxsave(cpu: CpuContext): void {
   const { memory, mmu } = cpu;
   checkAvailable(cpu);
   const low = memory.get(State.ea);
   const high = memory.get(State.ea + 4);
-  if (low & 15) generalProtection();
+  checkAligned(low, high);
   const length = is64BitCode(memory) ? FXSAVE_WRITTEN : FXSAVE_LEGACY_END;
   memory.u8.set(saveExtended(memory).subarray(0, length), IMAGE);
+  // All of it must be writable, though not all is written.
+  mmu.checkWritable(low, high, FXSAVE_SIZE);
   mmu.write(low, high, length, IMAGE);
 }
 
@@ -84,7 +92,7 @@ export function fxrstor(cpu: CpuContext): void {
   checkAvailable(cpu);
   const low = memory.get(State.ea);
   const high = memory.get(State.ea + 4);
-  if (low & 15) generalProtection();
+  checkAligned(low, high);
   const image = new Uint8Array(FXSAVE_SIZE);
   for (let at = 0; at < FXSAVE_SIZE; at += 16) {
     const host = mmu.readable(low + at, high, 16);
