@@ -54,6 +54,8 @@ export function makeCpu(memory: CpuMemory, compiles: boolean): CpuRig {
     setTsc(value) {
       tsc = value;
     },
+    tscAdjust: () => 0,
+    setTscAdjust() {},
     externalInterrupt: () => -1,
     hasExternalInterrupt: () => false,
     random: () => 0x1234_5678,
