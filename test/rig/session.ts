@@ -25,11 +25,15 @@ export class Session {
   private isOver = false;
   private wakeUp: () => void = () => {};
 
-  /** @param args - of the command line, from the verb on */
-  constructor(args: readonly string[]) {
-    this.child = spawn(process.execPath, [join(packageRoot(), 'dist/bin/main.cjs'), ...args], {
-      stdio: ['pipe', 'pipe', 'pipe'],
-    });
+  /**
+   * @param args - of the command line, from the verb on
+   * @param onTerminal - whether it gets a terminal, made by script(1), rather than pipes
+   */
+  constructor(args: readonly string[], onTerminal = false) {
+    const words = [process.execPath, join(packageRoot(), 'dist/bin/main.cjs'), ...args];
+    const quoted = words.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(' ');
+    const [program, ...rest] = onTerminal ? ['script', '-qec', `exec ${quoted}`, '/dev/null'] : words;
+    this.child = spawn(program!, rest, { stdio: ['pipe', 'pipe', 'pipe'] });
     this.child.stdout!.setEncoding('utf8').on('data', (text: string) => {
       // An escape sequence may be cut in two.
       this.raw += text;

@@ -376,6 +376,7 @@ export class Cpu implements CpuContext, MmuClient {
     const end = this.executed + instructions;
     let oneByOne = false;
     this.yields = false;
+    this.hasEndedTurn = false;
     while (this.executed < end) {
       if (this.code.isFull) this.program.clear();
       const interrupted = this.takeInterrupt();
@@ -725,6 +726,16 @@ export class Cpu implements CpuContext, MmuClient {
   yield(): void {
     this.yields = true;
     this.leaveSoon();
+  }
+
+  /** Whether the vCPU has given up the rest of its turn, in the last {@link run}. */
+  hasEndedTurn = false;
+
+  endTurn(): void {
+    // Alone it would only wait for itself.
+    if (this.apics.length === 1) return;
+    this.hasEndedTurn = true;
+    this.yield();
   }
 
   /** Leaves guest code at State.rip between two instructions. */
