@@ -30,9 +30,16 @@ const HANDLERS_WITHOUT_BUILD = 6000;
 const REGIONS_AT_FIRST = 1024;
 /** Most regions; beyond, all code is thrown away. */
 const REGIONS_MAXIMUM = 32768;
-/** So many regions are compiled at once, or those that have waited for so many slices. */
+/**
+ * So many regions are compiled at once, or those that have waited for so many slices. A module takes a millisecond and
+ * fifty kilobytes besides its regions, which is little as a guest starts and much once there are thousands: then what
+ * is hot at last waits for more of its kind.
+ */
 const BATCH = 24;
 const BATCH_SLICES = 8;
+const BATCH_SLICES_MAXIMUM = 64;
+/** After so many modules, regions wait for one more slice. */
+const MODULES_A_SLICE = 16;
 /** So many slices end in a block before it gets a large region, and then before it gets a new one. */
 const SAMPLES = [12, 200];
 const SAMPLES_INSIDE = 20;
@@ -150,7 +157,8 @@ export class CpuCode {
     const { pending, cache, memory } = this;
     if (pending.size === 0 || cache === undefined) return;
     // A module costs as much as several regions: what becomes hot at about the same time shares one.
-    if (pending.size < BATCH && ++this.patience < BATCH_SLICES) return;
+    const slices = Math.min(BATCH_SLICES + this.modules / MODULES_A_SLICE, BATCH_SLICES_MAXIMUM);
+    if (pending.size < BATCH && ++this.patience < slices) return;
     this.patience = 0;
     const started = performance.now();
     const module = new ModuleBuilder();
@@ -186,12 +194,15 @@ export class CpuCode {
       this.table.set(first + i, exports[i]);
       memory.set(head + Op.handler, first + i);
     });
+    this.modules++;
     this.nextRegion += heads.length;
     if (this.nextRegion - this.firstRegion > REGIONS_MAXIMUM) cache.isFull = true;
     this.regions += heads.length;
     this.compileTime += performance.now() - started;
   }
 
+  /** Modules made of regions so far. */
+  private modules = 0;
   /** Regions compiled so far. */
   regions = 0;
   /** Time that compiling has taken, in ms. */
