@@ -36,8 +36,8 @@ const bits = (...positions: number[]): number => positions.reduce((mask, n) => m
 const FEATURES_D = bits(0, 2, 3, 4, 5, 6, 8, 9, 11, 13, 15, 16, 19, 23, 24, 25, 26);
 /** SSE3 SSSE3 CX16 SSE4.1 SSE4.2 MOVBE POPCNT TSC-deadline RDRAND, hypervisor. */
 const FEATURES_C = bits(0, 9, 13, 19, 20, 22, 23, 24, 30, 31);
-/** SMEP, ERMS, RDSEED. */
-const FEATURES_7B = bits(7, 9, 18);
+/** TSC_ADJUST, without which Linux mistrusts the TSC when the host is busy; SMEP, ERMS, RDSEED. */
+const FEATURES_7B = bits(1, 7, 9, 18);
 /** SYSCALL NX RDTSCP LM, and those of leaf 1 that AMD repeats: FPU DE PSE TSC MSR PAE CX8 APIC PGE CMOV PAT MMX FXSR. */
 const EXTENDED_D = bits(0, 2, 3, 4, 5, 6, 8, 9, 11, 13, 15, 16, 20, 23, 24, 27, 29);
 /** LAHF in 64-bit mode, LZCNT. */

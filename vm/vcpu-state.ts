@@ -120,6 +120,8 @@ export interface VcpuState {
 
 /** IA32_TIME_STAMP_COUNTER. */
 export const MSR_TSC = 0x10;
+/** IA32_TSC_ADJUST. SDM volume 3B, 18.17.3. */
+export const MSR_TSC_ADJUST = 0x3b;
 
 /** CR0 bits. SDM volume 3A, 2.5. */
 export const CR0 = {

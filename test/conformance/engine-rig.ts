@@ -34,26 +34,31 @@ function handlers(): HandlerModule | undefined {
 }
 
 /** @param compiles - whether the program may have a JIT */
-export function makeCpu(memory: CpuMemory, compiles: boolean): CpuRig {
+export function makeCpu(memory: CpuMemory, compiles: boolean, cpus = 1): CpuRig {
   let tsc = 0;
-  const apic = new LocalApic('lapic', DeviceState.alone(LocalApic.layout), {
-    id: 0,
-    clock: { now: () => 0, wallTime: () => 0 },
-    alarm: { deadlineMoved() {} },
-    tscFrequency: 1e9,
-    readTsc: () => tsc,
-    bus: new InterruptBus(),
-    signals: { interruptPending() {}, nmi() {}, init() {}, startup() {} },
+  const apics = Array.from({ length: cpus }, (_, id) => {
+    const apic = new LocalApic(`lapic${id}`, DeviceState.alone(LocalApic.layout), {
+      id,
+      clock: { now: () => 0, wallTime: () => 0 },
+      alarm: { deadlineMoved() {} },
+      tscFrequency: 1e9,
+      readTsc: () => tsc,
+      bus: new InterruptBus(),
+      signals: { interruptPending() {}, nmi() {}, init() {}, startup() {} },
+    });
+    apic.reset();
+    return apic;
   });
-  apic.reset();
   const undefinedInstructions = new Map<string, number>();
   const program = new CpuCode(memory, handlers(), compiles);
-  const cpu = new Cpu(memory, program, [apic], {
-    cpuid: (index, leaf, subleaf) => cpuid(leaf, subleaf, { index, cpus: 1, long: true }),
+  const cpu = new Cpu(memory, program, apics, {
+    cpuid: (index, leaf, subleaf) => cpuid(leaf, subleaf, { index, cpus, long: true }),
     tsc: () => ++tsc,
     setTsc(value) {
       tsc = value;
     },
+    tscAdjust: () => 0,
+    setTscAdjust() {},
     externalInterrupt: () => -1,
     hasExternalInterrupt: () => false,
     random: () => 0x1234_5678,

@@ -16,9 +16,9 @@ const memory = new CpuMemory(createCpuMemory(RAM), RAM);
 const { cpu } = makeCpu(memory, true);
 
 /** A CPU in flat 32-bit mode with code at CODE, and its stack below. */
-function start(code: readonly number[]): Cpu {
+function start(code: readonly number[], on = cpu): Cpu {
   resetState(memory, true);
-  cpu.codeWritten(0, RAM);
+  on.codeWritten(0, RAM);
   memory.u8.fill(0, RAM_START, RAM_START + RAM);
   memory.u8.set(code, RAM_START + CODE);
   for (const segment of [Seg.es, Seg.ss, Seg.ds, Seg.fs, Seg.gs])
@@ -27,9 +27,9 @@ function start(code: readonly number[]): Cpu {
   memory.set(State.cr0, 0x11);
   memory.set64(State.rip, CODE, 0);
   memory.setReg32(4, CODE);
-  cpu.mmu.flushAll();
-  cpu.updateMode();
-  return cpu;
+  on.mmu.flushAll();
+  on.updateMode();
+  return on;
 }
 
 /** Runs until something else than the end of a slice, answering device accesses with `answer`. */
@@ -203,6 +203,25 @@ describe('the CPU', () => {
     cpu.settle();
     cpu.nmi(0);
     expect(cpu.run(100_000)).toBe(CpuExit.shutdown);
+  });
+
+  it('ends a turn at PAUSE, behind it, when there are other vCPUs', () => {
+    // mov ecx, 3; l: pause; dec ecx; jnz l; hlt
+    const code = [0xb9, 3, 0, 0, 0, 0xf3, 0x90, 0x49, 0x75, 0xfb, 0xf4];
+    start(code);
+    expect(cpu.run(100_000)).toBe(CpuExit.halted);
+    expect(cpu.hasEndedTurn).toBe(false);
+    for (const compiles of [true, false]) {
+      const { cpu: one } = makeCpu(memory, compiles, 2);
+      start(code, one);
+      for (const executed of [2, 3, 3]) {
+        const before = one.executed;
+        expect(one.run(100_000)).toBe(CpuExit.slice);
+        expect([one.hasEndedTurn, one.executed - before]).toEqual([true, executed]);
+      }
+      expect(one.run(100_000)).toBe(CpuExit.halted);
+      expect(one.hasEndedTurn).toBe(false);
+    }
   });
 
   it('shuts down on a triple fault', () => {

@@ -20,9 +20,9 @@ export function say(line: string): void {
   process.stdout.write(`rig ${((performance.now() - started) / 1000).toFixed(1).padStart(6)} s  ${line}\n`);
 }
 
-/** Programs, each with the Debian package that has it. */
+/** The rig's programs, each with the Debian package that has it. */
 const PROGRAMS: Readonly<Record<string, string>> = {
-  'qemu-system-x86_64': 'qemu-system-x86',
+  'qemu-system-x86_64': 'qemu-system-x86 seabios',
   cpio: 'cpio',
   'apt-get': 'apt',
   'dpkg-deb': 'dpkg',
@@ -33,12 +33,12 @@ const PROGRAMS: Readonly<Record<string, string>> = {
 };
 
 /** @throws RigError that names the packages to install */
-export function requirePrograms(): void {
-  const missing = Object.keys(PROGRAMS).filter((name) => spawnSync('which', [name]).status !== 0);
+export function requirePrograms(programs = PROGRAMS): void {
+  const missing = Object.keys(programs).filter((name) => spawnSync('which', [name]).status !== 0);
   if (missing.length === 0) return;
-  const packages = [...new Set(missing.map((name) => PROGRAMS[name]))].join(' ');
+  const packages = [...new Set(missing.map((name) => programs[name]))].join(' ');
   throw new RigError(
-    `${missing.join(', ')} not found. On Debian: sudo apt-get install --no-install-recommends seabios ${packages}`,
+    `${missing.join(', ')} not found. On Debian: sudo apt-get install --no-install-recommends ${packages}`,
   );
 }
 

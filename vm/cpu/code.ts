@@ -9,23 +9,37 @@ import { LARGE, type Reach, SMALL } from './jit/plan.ts';
 import { RegionCompiler } from './jit/region.ts';
 import { Op } from './layout.ts';
 import { BASE_FUNCTIONS, HANDLER, type HostFunction } from './lower/base.ts';
-import { beginBaseModule, FIRST_HANDLER, importFunctions, importMachine } from './lower/base-module.ts';
+import {
+  beginBaseModule,
+  FIRST_HANDLER,
+  importFunctions,
+  importMachine,
+  importMemory,
+} from './lower/base-module.ts';
 import { HandlerLowering } from './lower/interp.ts';
 import type { CpuMemory } from './memory.ts';
 import { functionBody, ModuleBuilder } from './wasm/module.ts';
 
 /**
  * Free indices after those of built handlers, for handlers made at run time. The table is kept small and grows:
- * every instance that imports it has a copy of its own in the engine.
+ * every instance that imports it has a copy of its own in the engine, and is kept for as long as the table is. So
+ * modules of regions, of which there are thousands, don't import it: they leave by the base module's `go`.
  */
 const SPARE_HANDLERS = 512;
 const HANDLERS_WITHOUT_BUILD = 6000;
 const REGIONS_AT_FIRST = 1024;
 /** Most regions; beyond, all code is thrown away. */
 const REGIONS_MAXIMUM = 32768;
-/** So many regions are compiled at once, or those that have waited for so many slices. */
+/**
+ * So many regions are compiled at once, or those that have waited for so many slices. A module takes a millisecond and
+ * fifty kilobytes besides its regions, which is little as a guest starts and much once there are thousands: then what
+ * is hot at last waits for more of its kind.
+ */
 const BATCH = 24;
 const BATCH_SLICES = 8;
+const BATCH_SLICES_MAXIMUM = 64;
+/** After so many modules, regions wait for one more slice. */
+const MODULES_A_SLICE = 16;
 /** So many slices end in a block before it gets a large region, and then before it gets a new one. */
 const SAMPLES = [12, 200];
 const SAMPLES_INSIDE = 20;
@@ -143,15 +157,13 @@ export class CpuCode {
     const { pending, cache, memory } = this;
     if (pending.size === 0 || cache === undefined) return;
     // A module costs as much as several regions: what becomes hot at about the same time shares one.
-    if (pending.size < BATCH && ++this.patience < BATCH_SLICES) return;
+    const slices = Math.min(BATCH_SLICES + this.modules / MODULES_A_SLICE, BATCH_SLICES_MAXIMUM);
+    if (pending.size < BATCH && ++this.patience < slices) return;
     this.patience = 0;
     const started = performance.now();
     const module = new ModuleBuilder();
-    const handlerType = module.type(HANDLER);
-    importMachine(module);
-    const functions = importFunctions(module);
-    const compiler = new RegionCompiler(memory, cache, functions, handlerType);
-    const slots: number[] = [];
+    importMemory(module);
+    const compiler = new RegionCompiler(memory, cache, importFunctions(module));
     const heads: number[] = [];
     const covered = new Set<number>();
     const first = this.nextRegion;
@@ -160,7 +172,7 @@ export class CpuCode {
       const region = compiler.compile(head, reach);
       if (region === undefined) continue;
       const index = module.addFunction(HANDLER, region.body);
-      slots.push(index);
+      module.exportFunction(String(heads.length), index);
       heads.push(head);
       for (const block of region.blocks) {
         covered.add(block.head);
@@ -172,20 +184,25 @@ export class CpuCode {
       }
     }
     pending.clear();
-    if (slots.length === 0) return;
-    if (first + slots.length > this.table.length)
-      this.table.grow(Math.max(slots.length, this.table.length >> 1));
-    module.addElements(first, slots);
-    void new WebAssembly.Instance(new WebAssembly.Module(module.build()), { cpu: this.imports });
+    if (heads.length === 0) return;
+    if (first + heads.length > this.table.length)
+      this.table.grow(Math.max(heads.length, this.table.length >> 1));
+    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.build()), {
+      cpu: this.imports,
+    });
     heads.forEach((head, i) => {
+      this.table.set(first + i, exports[i]);
       memory.set(head + Op.handler, first + i);
     });
-    this.nextRegion += slots.length;
+    this.modules++;
+    this.nextRegion += heads.length;
     if (this.nextRegion - this.firstRegion > REGIONS_MAXIMUM) cache.isFull = true;
-    this.regions += slots.length;
+    this.regions += heads.length;
     this.compileTime += performance.now() - started;
   }
 
+  /** Modules made of regions so far. */
+  private modules = 0;
   /** Regions compiled so far. */
   regions = 0;
   /** Time that compiling has taken, in ms. */

@@ -110,6 +110,11 @@ function runThread(data: CpuThreadData, modules: readonly AnyDeviceModule[], por
       time.setTsc(value);
       for (const apic of chips.apics) apic.tscChanged();
     },
+    tscAdjust: () => time.tscAdjust,
+    setTscAdjust: (value) => {
+      time.setTscAdjust(value);
+      for (const apic of chips.apics) apic.tscChanged();
+    },
     hasExternalInterrupt: (apic) => chips.pic.output && apic.acceptsExtInt(),
     externalInterrupt: (apic) => (chips.pic.output && apic.acceptsExtInt() ? chips.pic.acknowledge() : -1),
     random: () => {

@@ -7,6 +7,7 @@
  */
 import type { LocalApic } from '../../devices/lapic.ts';
 import type { CpuidResult } from '../cpuid.ts';
+import { MSR_TSC, MSR_TSC_ADJUST } from '../vcpu-state.ts';
 import { nameOfAbsent } from './absent.ts';
 import { CodeCache } from './code-cache.ts';
 import { FAULT, GuestFault, INSTRUCTION_EXIT, InstructionExit, raise, SHUTDOWN, Vector } from './fault.ts';
@@ -33,7 +34,7 @@ import { Handler } from './lower/base-module.ts';
 import type { CpuMemory } from './memory.ts';
 import { Mmu, type MmuClient } from './mmu.ts';
 import { type CpuContext, CR0, CR4, EFER, EFLAGS, isLong, isReal, isVirtual8086 } from './system/context.ts';
-import { ADDRESS_MSRS, PLAIN_MSRS } from './system/control-registers.ts';
+import { ADDRESS_MSRS, MSR_AMD_INT_PENDING, PLAIN_MSRS } from './system/control-registers.ts';
 import { HELPERS } from './system/helpers.ts';
 import { deliver, deliverException, type InterruptSource } from './system/interrupts.ts';
 import { resetState } from './system/reset.ts';
@@ -64,6 +65,9 @@ export interface CpuHost {
   /** Guest TSC as a double. */
   tsc(): number;
   setTsc(value: number): void;
+  /** IA32_TSC_ADJUST. */
+  tscAdjust(): number;
+  setTscAdjust(value: number): void;
   /** Interrupt from the PICs, when the local APIC lets it through: its vector, or −1. */
   externalInterrupt(apic: LocalApic): number;
   hasExternalInterrupt(apic: LocalApic): boolean;
@@ -373,6 +377,7 @@ export class Cpu implements CpuContext, MmuClient {
     const end = this.executed + instructions;
     let oneByOne = false;
     this.yields = false;
+    this.hasEndedTurn = false;
     while (this.executed < end) {
       if (this.code.isFull) this.program.clear();
       const interrupted = this.takeInterrupt();
@@ -724,6 +729,16 @@ export class Cpu implements CpuContext, MmuClient {
     this.leaveSoon();
   }
 
+  /** Whether the vCPU has given up the rest of its turn, in the last {@link run}. */
+  hasEndedTurn = false;
+
+  endTurn(): void {
+    // Alone it would only wait for itself.
+    if (this.apics.length === 1) return;
+    this.hasEndedTurn = true;
+    this.yield();
+  }
+
   /** Leaves guest code at State.rip between two instructions. */
   private leaveFull(): never {
     INSTRUCTION_EXIT.kind = 'full';
@@ -913,10 +928,10 @@ export class Cpu implements CpuContext, MmuClient {
     const plain = PLAIN_MSRS[index];
     if (plain !== undefined) return { low: memory.get(plain), high: memory.get(plain + 4) };
     switch (index) {
-      case 0x10: {
-        const tsc = this.host.tsc();
-        return { low: (tsc % 0x1_0000_0000) | 0, high: Math.floor(tsc / 0x1_0000_0000) };
-      }
+      case MSR_TSC:
+        return words(this.host.tsc());
+      case MSR_TSC_ADJUST:
+        return words(this.host.tscAdjust());
       case 0x1b:
         return { low: memory.get(State.apicBase), high: 0 };
       case 0x6e0:
@@ -928,6 +943,7 @@ export class Cpu implements CpuContext, MmuClient {
       case 0x17:
       case 0xc001_0015:
       case 0xc001_001f:
+      case MSR_AMD_INT_PENDING:
       case 0xc001_1029:
       case 0xc000_0104:
         return { low: 0, high: 0 };
@@ -945,8 +961,11 @@ export class Cpu implements CpuContext, MmuClient {
       return true;
     }
     switch (index) {
-      case 0x10:
+      case MSR_TSC:
         this.host.setTsc((high >>> 0) * 0x1_0000_0000 + (low >>> 0));
+        return true;
+      case MSR_TSC_ADJUST:
+        this.host.setTscAdjust(high * 0x1_0000_0000 + (low >>> 0));
         return true;
       case 0x1b:
         memory.set(State.apicBase, low);
@@ -1049,6 +1068,11 @@ export class Cpu implements CpuContext, MmuClient {
       hot: (head) => this.program.hot(head!),
     };
   }
+}
+
+/** A whole number in two words. */
+function words(value: number): { low: number; high: number } {
+  return { low: (value % 0x1_0000_0000) | 0, high: Math.floor(value / 0x1_0000_0000) };
 }
 
 /** Registers of a local APIC whose write neither depends on time nor interrupts a CPU that has interrupts off. */

@@ -23,7 +23,7 @@ import type {
 } from '../engine.ts';
 import { checkFeatures, type EngineState, stateMismatch } from '../machine-state.ts';
 import type { MachineParts } from '../parts.ts';
-import { type EntryState, MSR_TSC, type VcpuChange, type VcpuState } from '../vcpu-state.ts';
+import { type EntryState, MSR_TSC, MSR_TSC_ADJUST, type VcpuChange, type VcpuState } from '../vcpu-state.ts';
 import { Chips, chipsBuffer } from './chips.ts';
 import { CpuidTable } from './cpuid-table.ts';
 import { BREAKPOINTS_MAXIMUM, debugBuffer, noteMemoryWritten, writeDebugSettings } from './debug.ts';
@@ -242,7 +242,9 @@ export class CpuEngine implements Engine {
     if (!isOwn) {
       time.reset();
       time.tscFrequency = state.tscFrequency;
-      time.setTsc(Number(state.vcpus[0]!.msrs.get(MSR_TSC) ?? 0n), now);
+      const { msrs } = state.vcpus[0]!;
+      const adjust = BigInt.asIntN(64, msrs.get(MSR_TSC_ADJUST) ?? 0n);
+      time.restoreTsc(Number(msrs.get(MSR_TSC) ?? 0n), Number(adjust), now);
     }
     if (time.isVirtual) time.skipTo(now);
     state.vcpus.forEach((vcpu, index) => {
@@ -271,6 +273,7 @@ export class CpuEngine implements Engine {
       return readVcpuState(this.cpuMemory, {
         taskPriority: apic.taskPriority,
         tsc: time.tsc(now),
+        tscAdjust: time.tscAdjust,
         cpuid: this.cpuid.get(index),
       });
     });

@@ -17,6 +17,11 @@ import { RESTORED, Restored, WAKE } from './threads.ts';
 
 /** Instructions between two looks at the clock, about a tenth of a millisecond of compiled code. */
 const SLICE = 100_000;
+/**
+ * Instructions of a vCPU's turn, when others have something to do. A change empties the TLB, so turns are not short; a
+ * vCPU that waits for another ends its own with PAUSE, as the spin locks of kernels do.
+ */
+const TURN = 10 * SLICE;
 /** Without a deadline, how long to sleep at most, in ms. */
 const SLEEP_MAXIMUM = 1000;
 
@@ -159,8 +164,9 @@ export class CpuGroup implements Vcpu {
       this.turn -= cpu.executed - before;
     } else {
       reason = cpu.run(SLICE);
-      this.turn = reason === CpuExit.slice ? 0 : this.turn - (cpu.executed - before);
+      this.turn -= cpu.executed - before;
     }
+    if (cpu.hasEndedTurn) this.turn = 0;
     instructions[0] = this.instructionsBefore + cpu.executed;
     return reason;
   }
@@ -203,7 +209,7 @@ export class CpuGroup implements Vcpu {
     for (let i = 0; i < cpus; i++) {
       const index = (first + i) % cpus;
       if (!cpu.canRun(index)) continue;
-      if (index !== cpu.index || this.turn <= 0) this.turn = SLICE;
+      if (index !== cpu.index || this.turn <= 0) this.turn = TURN;
       cpu.select(index);
       return true;
     }

@@ -19,6 +19,8 @@ const LAYOUT = defineState(
   {
     /** The TSC less what the clock comes to. */
     tscOffset: 1,
+    /** IA32_TSC_ADJUST: how far the guest has moved the TSC. SDM volume 3B, 18.17.3. */
+    tscAdjust: 1,
     /** Ticks of the TSC a second. */
     tscHz: 1,
     /** Instructions executed, as of the last time that the vCPUs stood still. */
@@ -30,6 +32,7 @@ const LAYOUT = defineState(
 const { current: CURRENT, turn: TURN, random: RANDOM } = LAYOUT.word;
 const {
   tscOffset: TSC_OFFSET,
+  tscAdjust: TSC_ADJUST,
   tscHz: TSC_RATE,
   instructions: INSTRUCTIONS,
   skipped: SKIPPED,
@@ -131,7 +134,29 @@ export class CpuTime implements Device, Clock {
   }
 
   setTsc(value: number, now = this.now()): void {
-    this.state.doubles[TSC_OFFSET] = this.state.doubles[TSC_OFFSET]! + value - this.tsc(now);
+    this.moveTsc(value - this.tsc(now));
+  }
+
+  /** How far the guest has moved the TSC since reset, by either register. */
+  get tscAdjust(): number {
+    return this.state.doubles[TSC_ADJUST]!;
+  }
+
+  /** Writes IA32_TSC_ADJUST, which moves the TSC by as much. */
+  setTscAdjust(value: number): void {
+    this.moveTsc(value - this.tscAdjust);
+  }
+
+  private moveTsc(by: number): void {
+    const { doubles } = this.state;
+    doubles[TSC_OFFSET] = doubles[TSC_OFFSET]! + by;
+    doubles[TSC_ADJUST] = doubles[TSC_ADJUST]! + by;
+  }
+
+  /** Takes over a TSC from elsewhere: its value at a time, and how much of that the guest has added. */
+  restoreTsc(value: number, adjust: number, now: number): void {
+    this.setTsc(value, now);
+    this.state.doubles[TSC_ADJUST] = adjust;
   }
 
   /** 32 random bits that are the same in every run: xoshiro128** by Blackman and Vigna. */

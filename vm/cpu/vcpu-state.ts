@@ -7,6 +7,7 @@ import {
   type EntryState,
   MpState,
   MSR_TSC,
+  MSR_TSC_ADJUST,
   type PendingEvents,
   type Segment,
   type SystemRegisters,
@@ -25,6 +26,7 @@ export interface VcpuExtra {
   /** Of the local APIC: CR8. */
   readonly taskPriority: number;
   readonly tsc: number;
+  readonly tscAdjust: number;
   readonly cpuid: readonly CpuidLeaf[];
 }
 
@@ -145,6 +147,7 @@ export function readVcpuState(memory: CpuMemory, extra: VcpuExtra): VcpuState {
   for (const [index, address] of Object.entries(PLAIN_MSRS))
     msrs.set(Number(index), memory.u64[address >> 3]!);
   msrs.set(MSR_TSC, BigInt(extra.tsc));
+  msrs.set(MSR_TSC_ADJUST, BigInt.asUintN(64, BigInt(extra.tscAdjust)));
   const dr = (n: number): bigint => memory.u64[(State.dr >> 3) + n]!;
   return {
     registers,

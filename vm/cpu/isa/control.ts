@@ -312,6 +312,7 @@ function defineAll(): void {
   define('fa', 'CLI', '', cli);
   define('fb', 'STI', '', sti);
   define('f4', 'HLT', '', exit('hlt'));
+  define('f3 90', 'PAUSE', '', exit('pause'));
   define('f3 0f 1e', 'NOP', 'Ev', () => {});
   define('0f 1e', 'NOP', 'Ev', () => {});
   for (const opcode of ['18', '19', '1a', '1b', '1c', '1d', '1f'])

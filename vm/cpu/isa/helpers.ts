@@ -82,6 +82,7 @@ const NAMES = [
   'xgetbv',
   'xsetbv',
   'clflush',
+  'pause',
   'undefined',
   'ldmxcsr',
   'x87',

@@ -90,7 +90,7 @@ export function define(
 ): void {
   const codes = operands === '' ? [] : operands.split(' ');
   const parts: string[] = encoding.split(' ');
-  const prefix = parts.length > 1 && parts[1] === '0f' ? PREFIXES.indexOf(parts[0]!) : -1;
+  const prefix = /^[0-9a-f]/.test(parts[1] ?? '') ? PREFIXES.indexOf(parts[0]!) : -1;
   if (prefix > 0) parts.shift();
   let map = 0;
   if (parts[0] === '0f') {

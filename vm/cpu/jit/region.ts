@@ -44,13 +44,11 @@ export class RegionCompiler {
   private readonly memory: CpuMemory;
   private readonly cache: CodeCache;
   private readonly functions: FunctionIndices;
-  private readonly handlerType: number;
 
-  constructor(memory: CpuMemory, cache: CodeCache, functions: FunctionIndices, handlerType: number) {
+  constructor(memory: CpuMemory, cache: CodeCache, functions: FunctionIndices) {
     this.memory = memory;
     this.cache = cache;
     this.functions = functions;
-    this.handlerType = handlerType;
   }
 
   /** @returns undefined when the head has no code any more, or isn't worth it */
@@ -62,7 +60,7 @@ export class RegionCompiler {
     const flow = analyse(nodes.map(({ exits }) => exits.map(({ node }) => node)));
     // What is only passed through gains nothing from being large, nor does what is small.
     if (reach === LARGE && !(flow.isLoop[0] && isLarge(nodes))) return undefined;
-    const emitter = new RegionEmitter(memory, nodes, flow, this.functions, this.handlerType);
+    const emitter = new RegionEmitter(memory, nodes, flow, this.functions);
     const code = emitter.emit();
     return {
       head,
@@ -87,7 +85,6 @@ class RegionEmitter {
   private readonly nodes: readonly RegionBlock[];
   private readonly flow: Flow;
   private readonly functions: FunctionIndices;
-  private readonly handlerType: number;
   private readonly code = new Code(1);
   private readonly steps: Step[][];
   private readonly mode: number;
@@ -110,18 +107,11 @@ class RegionEmitter {
   /** Labels that are open within the body: the node that a branch to each leads to, or −1. */
   private readonly labels: number[] = [];
 
-  constructor(
-    memory: CpuMemory,
-    nodes: readonly RegionBlock[],
-    flow: Flow,
-    functions: FunctionIndices,
-    handlerType: number,
-  ) {
+  constructor(memory: CpuMemory, nodes: readonly RegionBlock[], flow: Flow, functions: FunctionIndices) {
     this.memory = memory;
     this.nodes = nodes;
     this.flow = flow;
     this.functions = functions;
-    this.handlerType = handlerType;
     this.mode = nodes[0]!.block.mode;
     this.steps = nodes.map(({ block }) => this.decode(block));
     this.longest = Math.max(
@@ -267,17 +257,17 @@ class RegionEmitter {
     code.returnCall(this.functions.dispatch);
     code.end();
     lowering.storeState();
-    emitDispatch(code, this.functions.lookup, this.handlerType, this.rip);
+    emitDispatch(code, this.functions.lookup, this.rip);
+    code.returnCall(this.functions.go);
     code.end();
     lowering.storeState();
     code.get(this.next);
-    code.get(this.next);
-    code.memory(Wasm.i32_load, Op.handler);
-    code.returnCallIndirect(this.handlerType);
+    code.returnCall(this.functions.go);
     code.end();
     if (this.learns) {
       lowering.storeState();
-      emitDispatch(code, this.functions.lookup, this.handlerType, this.rip, this.site);
+      emitDispatch(code, this.functions.lookup, this.rip, this.site);
+      code.returnCall(this.functions.go);
     } else code.bytes.u8(Wasm.unreachable);
     code.end();
     // The run loop has what was raised.

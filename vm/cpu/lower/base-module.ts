@@ -50,9 +50,14 @@ export const Handler = {
 /** First index of instructions' handlers. */
 export const FIRST_HANDLER = 16;
 
-/** Adds imports of memory and table, the same for all modules. */
-export function importMachine(module: ModuleBuilder): void {
+/** Adds the import of memory, the same for all modules. */
+export function importMemory(module: ModuleBuilder): void {
   module.importMemory('memory', RAM_START / 65536);
+}
+
+/** Adds imports of memory and table: what the base module and the interpreter's handlers work on. */
+export function importMachine(module: ModuleBuilder): void {
+  importMemory(module);
   module.importTable('table');
 }
 
@@ -92,7 +97,18 @@ export function beginBaseModule(): {
   defineMemory(define, functions);
   defineFlags(define, functions.carries);
   defineFloat(define, functions);
-  define('dispatch', (code) => emitDispatch(code, functions.lookup, handlerType, 0));
+  define('go', (code) => {
+    code.get(0);
+    goTo(code, handlerType);
+  });
+  define('dispatch', (code) => {
+    emitDispatch(code, functions.lookup, 0);
+    const head = code.local('i32');
+    code.tee(head);
+    code.get(head);
+    code.memory(Wasm.i32_load, Op.handler);
+    code.returnCallIndirect(handlerType);
+  });
   define('enter', (code) => {
     code.load(Wasm.i64_load, State.rip);
     code.returnCall(functions.dispatch);
@@ -287,16 +303,10 @@ export function emitRipBase(code: Code, linear: number, rip: number): void {
 }
 
 /**
- * Goes to the RIP in a local by the jump cache. Inlined at the end of regions.
- * @param site - local with an address that takes the head it leads to
+ * Pushes the head that is at the RIP in a local, by the jump cache. Inlined at the end of regions.
+ * @param site - local with an address that takes the head, too
  */
-export function emitDispatch(
-  code: Code,
-  lookup: number,
-  handlerType: number,
-  rip: number,
-  site?: number,
-): void {
+export function emitDispatch(code: Code, lookup: number, rip: number, site?: number): void {
   const linear = code.local('i64');
   const entry = code.local('i32');
   const head = code.local('i32');
@@ -318,9 +328,6 @@ export function emitDispatch(
     code.memory(Wasm.i32_store, 0);
   }
   code.get(head);
-  code.get(head);
-  code.memory(Wasm.i32_load, Op.handler);
-  code.returnCallIndirect(handlerType);
 }
 
 /** Pushes the offset of a linear address's TLB entry. */

@@ -121,6 +121,8 @@ export const BASE_FUNCTIONS = {
   x87Root: signature('', 'i32'),
   /** (RIP): goes there. */
   dispatch: signature('i64'),
+  /** (head): goes there, by the table, which compiled regions haven't got: see code.ts. */
+  go: signature('i32'),
   /** Goes to State.rip: how TypeScript enters guest code. */
   enter: signature(''),
   /** (head): runs a block by its records although it has been compiled, when a slice is about to end. */

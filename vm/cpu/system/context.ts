@@ -18,6 +18,8 @@ export interface CpuContext {
   leaveNow(): never;
   /** IF or what masks interrupts may have changed. */
   interruptsChanged(): void;
+  /** What runs waits for another vCPU: it is that one's turn. */
+  endTurn(): void;
   /** An exception is about to be delivered. */
   exceptionRaised(vector: number, errorCode: number): void;
   /** Ends the instruction with a port access for the VMM. The operand is in RAX, or goes there. */

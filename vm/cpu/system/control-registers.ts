@@ -118,6 +118,12 @@ function debugIndex(cpu: CpuContext, number: number): number {
   return number & 1 ? 5 : 4;
 }
 
+/**
+ * Int Pending and CMP-Halt of AMD's family 15: kernels look there whether C1E, which stops the APIC's timer, is on. It
+ * isn't. BIOS and Kernel Developer's Guide for AMD NPT family 0Fh processors, 14.2.
+ */
+export const MSR_AMD_INT_PENDING = 0xc001_0055;
+
 /** MSRs that are 64 bits of state without side effects. */
 export const PLAIN_MSRS: Readonly<Record<number, number>> = {
   372: State.sysenterCs,

@@ -394,6 +394,7 @@ const FUNCTIONS: Partial<Record<HelperName, HelperFunction>> = {
     cpu.memory.set(State.halted, 1);
     cpu.leaveSoon();
   },
+  pause: (cpu) => cpu.endTurn(),
   cli: (cpu) => {
     const { memory } = cpu;
     if (!isReal(memory) && (isVirtual8086(memory) ? 3 : memory.get(State.cpl)) > iopl(memory))
