@@ -29,7 +29,7 @@ import {
   State,
   TLB,
 } from './layout.ts';
-import { FAULTED, type HostFunction, STACK_ACCESS } from './lower/base.ts';
+import { type HostFunction, STACK_ACCESS } from './lower/base.ts';
 import { Handler } from './lower/base-module.ts';
 import type { CpuMemory } from './memory.ts';
 import { Mmu, type MmuClient } from './mmu.ts';
@@ -110,8 +110,6 @@ export class Cpu implements CpuContext, MmuClient {
   private sliceStart = 0;
   /** Record of the instruction that called back last, perhaps with {@link STACK_ACCESS}; 0 while blocks are looked up. */
   private record = 0;
-  /** What an access has thrown that compiled code left because of; undefined for nothing. */
-  private thrown: unknown;
   private pendingExit: CpuExit = CpuExit.slice;
   private readonly replayData = new Uint8Array(REPLAYS_MAXIMUM * 8);
   private replayCount = 0;
@@ -462,15 +460,10 @@ export class Cpu implements CpuContext, MmuClient {
     try {
       this.program.enter();
       short = memory.get(State.budget) > 0;
+      if (this.pendingExit === CpuExit.slice && this.sliceStart > 0) this.program.sample();
     } catch (thrown) {
-      this.thrown = thrown;
-    }
-    if (this.thrown !== undefined) {
-      const { thrown } = this;
-      this.thrown = undefined;
-      short = false;
       this.caught(thrown);
-    } else if (this.pendingExit === CpuExit.slice && this.sliceStart > 0) this.program.sample();
+    }
     this.executed += this.sliceStart - memory.get(State.budget);
     this.sliceStart = memory.get(State.budget);
     this.program.compilePending();
@@ -1001,36 +994,15 @@ export class Cpu implements CpuContext, MmuClient {
     return {
       missRead: (bytes, record) => {
         this.record = record!;
-        try {
-          return mmu.readable(memory.i32[low]!, memory.i32[low + 1]!, bytes!);
-        } catch (thrown) {
-          this.thrown = thrown;
-          return FAULTED;
-        }
+        return mmu.readable(memory.i32[low]!, memory.i32[low + 1]!, bytes!);
       },
       missProbe: (bytes, record) => {
         this.record = record!;
-        try {
-          return mmu.probe(memory.i32[low]!, memory.i32[low + 1]!, bytes!);
-        } catch (thrown) {
-          this.thrown = thrown;
-          return FAULTED;
-        }
+        return mmu.probe(memory.i32[low]!, memory.i32[low + 1]!, bytes!);
       },
       missStore: (bytes, record) => {
         this.record = record!;
-        try {
-          mmu.write(memory.i32[low]!, memory.i32[low + 1]!, bytes!, State.storeValue);
-          return 0;
-        } catch (thrown) {
-          this.thrown = thrown;
-          return FAULTED;
-        }
-      },
-      throwFault: () => {
-        const { thrown } = this;
-        this.thrown = undefined;
-        throw thrown;
+        mmu.write(memory.i32[low]!, memory.i32[low + 1]!, bytes!, State.storeValue);
       },
       finishStore: (host, bytes, record) => {
         this.record = record!;

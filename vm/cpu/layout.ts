@@ -104,8 +104,21 @@ export const State = {
   end: 0x1618,
 } as const;
 
-/** Added to State.ccShift after a subtraction or addition whose carries haven't been worked out. */
-export const LazyFlags = { shiftMask: 0x7f, sub: 0x100, add: 0x200 } as const;
+/**
+ * Added to State.ccShift: `sub` and `add` after a subtraction or addition whose carries haven't been worked out;
+ * `replaced` after a rotate, with CF and OF as it has left them in the bits `carry` and `overflow` (whose numbers are
+ * given), while the rest says what made the other flags.
+ */
+export const LazyFlags = {
+  shiftMask: 0x7f,
+  sub: 0x100,
+  add: 0x200,
+  replaced: 0x400,
+  /** What `replaced` leaves. */
+  kept: 0x37f,
+  carry: 16,
+  overflow: 17,
+} as const;
 
 /** Where the states of vCPUs lie that aren't running: each as long as from State.gpr to State.end. */
 export const SAVED_STATES = 0x8000;

@@ -107,11 +107,7 @@ export const Helper = Object.fromEntries(NAMES.map((name, i) => [name, i])) as R
 >;
 
 /**
- * Helpers that know nothing but the scratch area, MXCSR and the guest's memory: compiled code needn't bring
- * registers and flags into the state for them.
+ * Helpers that an instruction calls in rare cases, with nothing changed before: compiled code leaves the instruction
+ * to the interpreter then, rather than have all registers go through memory where it could go on.
  */
-export const SCRATCH_HELPERS: ReadonlySet<number> = new Set([
-  Helper.simdFloat,
-  Helper.compareStrings,
-  Helper.maskmov,
-]);
+export const RARE_HELPERS: ReadonlySet<number> = new Set([Helper.simdFloat, Helper.div64, Helper.idiv64]);

@@ -7,6 +7,7 @@ import { slotAddress } from '../code-cache.ts';
 import { type Instruction, RIP_BASE } from '../decode.ts';
 import type { Form } from '../forms.ts';
 import { Expr, FlagKind, type Node, type Statement } from '../ir/node.ts';
+import { RARE_HELPERS } from '../isa/helpers.ts';
 import {
   LazyFlags,
   ModeBit,
@@ -19,31 +20,31 @@ import {
   TLB_READ_TAG,
   TLB_WRITE_TAG,
 } from '../layout.ts';
-import { FAULTED } from '../lower/base.ts';
+import { emitCarries } from '../lower/base-module.ts';
 import type { Code } from '../lower/code.ts';
 import { conditionFunction, gprAddress } from '../lower/interp.ts';
 import { type FunctionIndices, Lowering, lazyFlags, loadOpcode, storeOpcode } from '../lower/lowering.ts';
 import { Convert, I32, I64, type ValueType, Wasm } from '../wasm/opcodes.ts';
+import { constantOf } from './constants.ts';
+import { registerBit } from './summary.ts';
 
 /** Registers and flags that a region's code has in locals. */
 export interface RegionLocals {
   /** Local of each general register that the region uses, or −1. */
   readonly gpr: readonly number[];
-  /** Registers that it changes, as bits. */
-  readonly dirty: number;
   readonly usesFlags: boolean;
   readonly ccRes: number;
   readonly ccAux: number;
   readonly ccShift: number;
   readonly budget: number;
-  /** 1 while a helper has the state in memory. */
-  readonly inHelper: number;
 }
 
 /** What is known at compile time of the flags. */
 interface KnownFlags {
   readonly kind: number;
   readonly size: number;
+  /** Whether a rotate has replaced CF and OF since. */
+  readonly replaced: boolean;
 }
 
 export class RegionLowering extends Lowering {
@@ -67,17 +68,14 @@ export class RegionLowering extends Lowering {
     v128: { locals: [], used: 0 },
   };
   private readonly entry: number;
-  /** Depth of the block behind which the region ends after a fault, and of the one to which it goes to a record. */
-  faultDepth = 0;
-  linkDepth = 0;
-  /** Local with the record to go to. */
-  private readonly next: number;
+  /** Registers that may not be in memory as they are in locals, as bits; whether the flags may not. */
+  private dirty = 0;
+  private flagsDirty = false;
 
-  constructor(code: Code, functions: FunctionIndices, mode: number, locals: RegionLocals, next: number) {
+  constructor(code: Code, functions: FunctionIndices, mode: number, locals: RegionLocals) {
     super(code, functions);
     this.mode = mode;
     this.locals = locals;
-    this.next = next;
     this.compared = {
       x32: code.local('i32'),
       y32: code.local('i32'),
@@ -87,9 +85,11 @@ export class RegionLowering extends Lowering {
     this.entry = code.local('i32');
   }
 
-  /** Nothing is known of the flags: a block begins. */
-  beginBlock(): void {
+  /** A block begins: nothing is known of the flags, and so much may have been changed before. */
+  beginBlock({ registers, flags }: { registers: number; flags: boolean }): void {
     this.known = undefined;
+    this.dirty = registers;
+    this.flagsDirty = flags;
   }
 
   /** Emits an instruction, without what its terminator does. */
@@ -152,6 +152,7 @@ export class RegionLowering extends Lowering {
     const { code } = this;
     const high = register >= 16;
     const local = this.locals.gpr[high ? register - 16 : register]!;
+    this.dirty |= registerBit(register);
     if (size === 64) value();
     else if (size === 32) {
       value();
@@ -209,44 +210,7 @@ export class RegionLowering extends Lowering {
   }
 
   protected override constant(n: Node): number | undefined {
-    switch (n.op) {
-      case Expr.const:
-        return n.type === 'i32' || n.h === n.k >> 31 ? n.k : undefined;
-      case Expr.immediate:
-        return n.type === 'i32' || this.instruction.immediateHigh === this.instruction.immediateLow >> 31
-          ? this.instruction.immediateLow
-          : undefined;
-      case Expr.operandAddress:
-        return this.slot(n.k);
-      case I32.and:
-      case I64.and:
-        return this.fold(n, (a, b) => a & b);
-      case I32.ne:
-      case I64.ne:
-        return this.fold(n, (a, b) => (a !== b ? 1 : 0));
-      case I32.eq:
-      case I64.eq:
-        return this.fold(n, (a, b) => (a === b ? 1 : 0));
-      case Convert.i64_extend_i32_u: {
-        const value = this.constant(n.a!);
-        return value !== undefined && value >= 0 ? value : undefined;
-      }
-      case Convert.i32_wrap_i64:
-        return this.constant(n.a!);
-      case I32.eqz:
-      case I64.eqz: {
-        const value = this.constant(n.a!);
-        return value === undefined ? undefined : value === 0 ? 1 : 0;
-      }
-      default:
-        return undefined;
-    }
-  }
-
-  private fold(n: Node, compute: (a: number, b: number) => number): number | undefined {
-    const a = this.constant(n.a!);
-    const b = this.constant(n.b!);
-    return a === undefined || b === undefined ? undefined : compute(a, b);
+    return constantOf(n, this.instruction, this.form);
   }
 
   protected nextRip(): void {
@@ -323,6 +287,8 @@ export class RegionLowering extends Lowering {
     const { code, instruction } = this;
     const segment = n.k >= 0 ? n.k : instruction.segment;
     if (this.form.mode === 'segmented') {
+      // May throw.
+      this.storeState();
       code.i32(segment);
       this.value(n.a!);
       code.i32(n.h);
@@ -352,8 +318,12 @@ export class RegionLowering extends Lowering {
     return this.mode & ModeBit.user ? TLB.user : TLB.supervisor;
   }
 
-  /** Pushes whether the TLB has the bytes at an address, whose entry's offset goes to a local. */
-  private hit(address: number, type: ValueType, bytes: number, tag: number): void {
+  /**
+   * Leaves the region unless the TLB has the bytes at an address, whose entry's offset goes to a local. The
+   * interpreter then begins the instruction anew, and goes on from there: compiled code has no slow paths, which
+   * would take more room and more time to compile than all else.
+   */
+  private guard(address: number, type: ValueType, bytes: number, tag: number): void {
     const { code, tlb, entry } = this;
     const wide = type === 'i64';
     // Outside IA-32e mode no tag has a high half.
@@ -373,7 +343,10 @@ export class RegionLowering extends Lowering {
     code.op(op.sub);
     if (long) code.i64(4096 - bytes);
     else code.i32(4096 - bytes);
-    code.op(op.le_u);
+    code.op(op.gt_u);
+    code.if(undefined, false);
+    this.leaveTo(this.recordAddress);
+    code.end();
   }
 
   private host(address: number, type: ValueType): void {
@@ -385,14 +358,12 @@ export class RegionLowering extends Lowering {
     code.op(I32.add);
   }
 
-  /** Ends the region if the address on the stack says that the access has faulted. */
-  private leaveOnFault(): void {
-    const { code, entry } = this;
-    code.tee(entry);
-    code.get(entry);
-    code.i32(FAULTED);
-    code.op(I32.eq);
-    code.brIf(code.depth - this.faultDepth, false);
+  /** Out of the region, to a head or to an instruction of the interpreter. */
+  leaveTo(record: number): void {
+    const { code } = this;
+    this.storeState();
+    code.i32(record);
+    code.returnCall(this.functions.go);
   }
 
   /** Leaves it to the interpreter to begin the instruction anew and go on from there. */
@@ -404,55 +375,37 @@ export class RegionLowering extends Lowering {
         this.value(s.a!);
         code.if(undefined, false);
       }
-      this.record();
-      code.set(this.next);
-      code.br(code.depth - this.linkDepth);
+      this.leaveTo(this.recordAddress);
       if (known !== undefined) return;
       code.end();
     }
     this.list(s.otherwise!);
   }
 
-  private address64(address: number, type: ValueType): void {
-    this.code.get(address);
-    if (type === 'i32') this.code.op(Convert.i64_extend_i32_u);
-  }
-
   protected load(n: Node): void {
-    const { code } = this;
     const { type } = n.a!;
     const address = this.inLocal(n.a!);
-    this.hit(address, type, n.k, TLB_READ_TAG);
-    code.if('i32', true);
+    this.guard(address, type, n.k, TLB_READ_TAG);
     this.host(address, type);
-    code.else();
-    this.address64(address, type);
-    code.i32(n.k);
-    this.accessRecord(n.h);
-    code.call(this.functions.slowRead);
-    this.leaveOnFault();
-    code.end();
-    code.memory(loadOpcode(n.k), 0);
+    this.code.memory(loadOpcode(n.k), 0);
   }
 
   protected probe(n: Node): void {
-    const { code } = this;
     const { type } = n.a!;
     const address = this.inLocal(n.a!);
-    this.hit(address, type, n.k, TLB_WRITE_TAG);
-    code.if('i32', true);
+    this.guard(address, type, n.k, TLB_WRITE_TAG);
     this.host(address, type);
-    code.else();
-    this.address64(address, type);
-    code.i32(n.k);
-    this.record();
-    code.call(this.functions.slowProbe);
-    this.leaveOnFault();
-    code.end();
+  }
+
+  /** What a probe has let through is RAM. */
+  protected override rawStore(s: Statement): void {
+    this.value(s.a!);
+    this.value(s.b!);
+    this.code.memory(storeOpcode(s.k, s.b!.type), 0);
   }
 
   protected store(s: Statement): void {
-    const { code, functions } = this;
+    const { code } = this;
     const bytes = s.k === 0 ? 16 : s.k;
     const { type } = s.a!;
     const valueType: ValueType = bytes === 16 ? 'v128' : bytes === 8 ? 'i64' : 'i32';
@@ -465,18 +418,10 @@ export class RegionLowering extends Lowering {
       if (s.b!.type === 'i64' && valueType === 'i32') code.op(Convert.i32_wrap_i64);
       code.set(value);
     }
-    this.hit(address, type, bytes, TLB_WRITE_TAG);
-    code.if(undefined, true);
+    this.guard(address, type, bytes, TLB_WRITE_TAG);
     this.host(address, type);
     code.get(value);
     code.memory(storeOpcode(bytes, valueType), 0);
-    code.else();
-    this.address64(address, type);
-    code.get(value);
-    this.accessRecord(s.h);
-    code.call(functions[`slowStore${(bytes * 8) as 8 | 16 | 32 | 64 | 128}`]);
-    code.brIf(code.depth - this.faultDepth, false);
-    code.end();
   }
 
   // Flags
@@ -484,6 +429,7 @@ export class RegionLowering extends Lowering {
   protected setFlags(s: Statement): void {
     this.known = undefined;
     if (!this.flagsLive) return;
+    this.flagsDirty = true;
     const { code, locals } = this;
     this.value64(s.a!);
     code.set(locals.ccRes);
@@ -499,7 +445,7 @@ export class RegionLowering extends Lowering {
       this.value(s.d!);
       code.set(wide ? this.compared.y64 : this.compared.y32);
     }
-    this.known = { kind: s.k, size: s.h };
+    this.known = { kind: s.k, size: s.h, replaced: false };
   }
 
   protected override beginArm(): void {
@@ -528,10 +474,11 @@ export class RegionLowering extends Lowering {
   }
 
   /** Pushes a condition by what made the flags. @returns false when that is no help */
-  private conditionOf(cc: number, { kind, size }: KnownFlags): boolean {
+  private conditionOf(cc: number, { kind, size, replaced }: KnownFlags): boolean {
     const { code, locals } = this;
     const wide = size === 64;
-    if (kind === FlagKind.sub) {
+    if (replaced && !ONLY_RESULT.has(cc)) return false;
+    if (kind === FlagKind.sub && !replaced) {
       const op = COMPARISONS[cc];
       if (op !== undefined) {
         const isSigned = op.endsWith('_s');
@@ -633,16 +580,25 @@ export class RegionLowering extends Lowering {
   /** Works out the carries if they have been left to be. */
   private workOutCarries(): void {
     const { code, locals, known } = this;
-    if (known !== undefined && lazyFlags(known.kind) === 0) return;
-    this.pushFlags();
-    code.call(this.functions.carries);
-    code.set(locals.ccAux);
-    if (known !== undefined) code.i32(64 - known.size);
-    else {
+    if (known === undefined || known.replaced) {
+      this.pushFlags();
+      code.call(this.functions.carries);
+      code.set(locals.ccAux);
       code.get(locals.ccShift);
       code.i32(LazyFlags.shiftMask);
       code.op(I32.and);
+      code.set(locals.ccShift);
+      return;
     }
+    if (lazyFlags(known.kind) === 0) return;
+    // On the spot rather than by a call: what only an exit needs, V8 moves there.
+    emitCarries(
+      code,
+      { result: locals.ccRes, operand: locals.ccAux, scratch: this.compared.x64 },
+      known.kind === FlagKind.sub,
+    );
+    code.set(locals.ccAux);
+    code.i32(64 - known.size);
     code.set(locals.ccShift);
   }
 
@@ -654,6 +610,7 @@ export class RegionLowering extends Lowering {
   protected setFlagBits(s: Statement): void {
     this.known = undefined;
     if (!this.flagsLive) return;
+    this.flagsDirty = true;
     const { code, locals } = this;
     this.value64(s.a!);
     code.set(locals.ccAux);
@@ -667,35 +624,33 @@ export class RegionLowering extends Lowering {
       this.known = undefined;
       return;
     }
-    this.workOutCarries();
-    if (known !== undefined && s.b !== undefined) {
-      // CF is the top bit, OF the difference of the two highest.
-      this.value(s.a!);
-      code.i32(1);
-      code.op(I32.shl);
-      this.value(s.a!);
-      this.value(s.b);
-      code.op(I32.xor);
-      code.op(I32.or);
-      code.op(Convert.i64_extend_i32_u);
-      code.i64(known.size - 2);
-      code.op(I64.shl);
-      code.get(locals.ccAux);
-      code.i64(8);
-      code.op(I64.and);
-      code.op(I64.or);
-    } else {
-      code.get(locals.ccAux);
+    this.flagsDirty = true;
+    if (s.b !== undefined) {
+      // Beside what made the other flags, which stays as it is.
       code.get(locals.ccShift);
+      code.i32(LazyFlags.kept);
+      code.op(I32.and);
+      code.i32(LazyFlags.replaced);
+      code.op(I32.or);
       this.value(s.a!);
-      if (s.b === undefined) code.call(this.functions.withCarry);
-      else {
-        this.value(s.b);
-        code.call(this.functions.withCarryOverflow);
-      }
+      code.i32(LazyFlags.carry);
+      code.op(I32.shl);
+      code.op(I32.or);
+      this.value(s.b);
+      code.i32(LazyFlags.overflow);
+      code.op(I32.shl);
+      code.op(I32.or);
+      code.set(locals.ccShift);
+      if (known !== undefined) this.known = { ...known, replaced: true };
+      return;
     }
+    this.workOutCarries();
+    code.get(locals.ccAux);
+    code.get(locals.ccShift);
+    this.value(s.a!);
+    code.call(this.functions.withCarry);
     code.set(locals.ccAux);
-    if (known !== undefined) this.known = { kind: FlagKind.other, size: known.size };
+    if (known !== undefined) this.known = { kind: FlagKind.other, size: known.size, replaced: false };
   }
 
   // State in memory
@@ -720,16 +675,16 @@ export class RegionLowering extends Lowering {
     code.set(locals.budget);
   }
 
-  /** Stores what it has changed. */
+  /** Stores what may have been changed. */
   storeState(): void {
-    const { code, locals } = this;
+    const { code, locals, dirty } = this;
     locals.gpr.forEach((local, register) => {
-      if (local < 0 || !(locals.dirty & (1 << register))) return;
+      if (local < 0 || !(dirty & (1 << register))) return;
       code.i32(0);
       code.get(local);
       code.memory(Wasm.i64_store, gprAddress(register));
     });
-    if (locals.usesFlags) {
+    if (this.flagsDirty) {
       code.i32(0);
       code.get(locals.ccRes);
       code.memory(Wasm.i64_store, State.ccRes);
@@ -746,28 +701,33 @@ export class RegionLowering extends Lowering {
   }
 
   protected helper(s: Statement): void {
-    const { code, locals } = this;
+    const { code } = this;
+    if (RARE_HELPERS.has(s.k)) {
+      this.leaveTo(this.recordAddress);
+      return;
+    }
     this.storeState();
-    code.i32(1);
-    code.set(locals.inHelper);
     code.i32(s.k);
     code.i32(s.h);
     this.record();
     code.call(this.functions.helper);
-    code.i32(0);
-    code.set(locals.inHelper);
     this.loadState();
     this.known = undefined;
   }
 
   protected raise(s: Statement): void {
     const { code } = this;
+    this.storeState();
     code.i32(s.k);
     code.i32(s.h);
     this.record();
     code.call(this.functions.raise);
+    code.bytes.u8(Wasm.unreachable);
   }
 }
+
+/** Condition codes that ask for ZF, SF or PF alone. */
+const ONLY_RESULT: ReadonlySet<number> = new Set([4, 8, 10]);
 
 /** Conditions of a comparison, by condition code. */
 const COMPARISONS: Readonly<Record<number, 'lt_u' | 'eq' | 'le_u' | 'lt_s' | 'le_s'>> = {

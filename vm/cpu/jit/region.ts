@@ -4,6 +4,7 @@
  */
 import type { Block, CodeCache } from '../code-cache.ts';
 import { Decoded, Instruction } from '../decode.ts';
+import { Vector } from '../fault.ts';
 import { type Form, formOf } from '../forms.ts';
 import { Terminator } from '../ir/node.ts';
 import { JUMP_CACHE, Op, RAM_START, State } from '../layout.ts';
@@ -16,7 +17,7 @@ import { I32, I64, Wasm } from '../wasm/opcodes.ts';
 import { analyse, type Flow } from './flow.ts';
 import { type RegionLocals, RegionLowering } from './lowering.ts';
 import { type Call, type Exit, isLarge, LARGE, type Reach, type RegionBlock, RegionPlanner } from './plan.ts';
-import { summaryOf } from './summary.ts';
+import { registerBit, summaryFor, summaryOf } from './summary.ts';
 
 const PAGE = 4096;
 /** As many instructions as a string instruction may count for when a page is moved in bulk: system/strings.ts. */
@@ -29,16 +30,10 @@ export interface CompiledRegion {
   readonly body: FunctionBody;
 }
 
-const TRY = 0x06;
-const CATCH_ALL = 0x19;
-const RETHROW = 0x09;
-
-/** Labels around a region's body: fault, learn, link, dispatch, state, try. */
-const OUTER_LABELS = 6;
-const LABEL_LEARN = 1;
-const LABEL_LINK = 2;
-const LABEL_DISPATCH = 3;
-const LABEL_STATE = 4;
+/** Labels around a region's body: learn, dispatch. */
+const OUTER_LABELS = 2;
+const LABEL_LEARN = 0;
+const LABEL_DISPATCH = 1;
 
 export class RegionCompiler {
   private readonly memory: CpuMemory;
@@ -90,8 +85,9 @@ class RegionEmitter {
   private readonly mode: number;
   private readonly locals: RegionLocals;
   private readonly lowering: RegionLowering;
-  private readonly next: number;
   private readonly rip: number;
+  /** What a block may find changed: registers as bits, and whether flags. */
+  private readonly dirtyAt: { registers: number; flags: boolean }[];
   /** Where the calls that the region follows return to: RIPs, by depth. */
   private readonly returns: readonly number[];
   /** Whether the region is in more than one page. */
@@ -120,7 +116,6 @@ class RegionEmitter {
         this.steps.flat().filter(({ form }) => form?.template.repeats).length * BULK_INSTRUCTIONS,
     );
     const { code } = this;
-    this.next = code.local('i32');
     this.rip = code.local('i64');
     this.linear = code.local('i64');
     this.slot = code.local('i32');
@@ -129,8 +124,9 @@ class RegionEmitter {
     const calls = Math.max(...nodes.map(({ makes }) => makes?.depth ?? 0));
     this.returns = Array.from({ length: calls }, () => code.local('i64'));
     this.crosses = nodes.some(({ exits }) => exits.some(({ crossing }) => crossing !== undefined));
-    this.lowering = new RegionLowering(code, functions, this.mode, this.locals, this.next);
+    this.lowering = new RegionLowering(code, functions, this.mode, this.locals);
     this.findLiveFlags();
+    this.dirtyAt = this.findDirty();
   }
 
   private decode(block: Block): Step[] {
@@ -154,20 +150,14 @@ class RegionEmitter {
   private assignLocals(): RegionLocals {
     const { code } = this;
     let used = 0;
-    let dirty = 0;
     let usesFlags = false;
     for (const { instruction, form } of this.steps.flat()) {
       if (form === undefined) continue;
-      const summary = summaryOf(form);
-      used |= summary.reads | summary.writes;
-      dirty |= summary.writes;
-      usesFlags ||= summary.readsFlags || summary.writesFlags;
+      const { reads, writes, readsFlags, writesFlags } = summaryOf(form);
+      used |= reads | writes;
+      usesFlags ||= readsFlags || writesFlags;
       form.slots.forEach((kind, slot) => {
-        if (kind !== 'general' && kind !== 'general8') return;
-        const register = instruction.registers[slot]!;
-        const bit = 1 << (register < 16 ? register : register - 16);
-        used |= bit;
-        if (summary.slotWrites & (1 << slot)) dirty |= bit;
+        if (kind === 'general' || kind === 'general8') used |= registerBit(instruction.registers[slot]!);
       });
       if (instruction.isMemory) {
         if (instruction.base >= 0 && instruction.base < 16) used |= 1 << instruction.base;
@@ -177,14 +167,44 @@ class RegionEmitter {
     const gpr = Array.from({ length: 16 }, (_, n) => (used & (1 << n) ? code.local('i64') : -1));
     return {
       gpr,
-      dirty,
       usesFlags,
       ccRes: code.local('i64'),
       ccAux: code.local('i64'),
       ccShift: code.local('i32'),
       budget: code.local('i32'),
-      inHelper: code.local('i32'),
     };
+  }
+
+  /** What may have been changed since the region was entered, at the beginning of each block. */
+  private findDirty(): { registers: number; flags: boolean }[] {
+    const { nodes, flow } = this;
+    const at = nodes.map(() => ({ registers: 0, flags: false }));
+    const changes = this.steps.map((steps) => {
+      let registers = 0;
+      let flags = false;
+      for (const { instruction, form, flagsLive } of steps) {
+        if (form === undefined) continue;
+        registers |= writtenBy(instruction, form);
+        flags ||= flagsLive && summaryOf(form).writesFlags;
+      }
+      return { registers, flags };
+    });
+    for (let changed = true; changed; ) {
+      changed = false;
+      for (const node of flow.order) {
+        const registers = at[node]!.registers | changes[node]!.registers;
+        const flags = at[node]!.flags || changes[node]!.flags;
+        for (const { node: next } of nodes[node]!.exits) {
+          if (next < 0) continue;
+          const state = at[next]!;
+          if ((state.registers | registers) === state.registers && (state.flags || !flags)) continue;
+          state.registers |= registers;
+          state.flags ||= flags;
+          changed = true;
+        }
+      }
+    }
+    return at;
   }
 
   /** Marks the instructions whose flags nobody looks at before others replace them. */
@@ -203,7 +223,7 @@ class RegionEmitter {
             live = true;
             continue;
           }
-          const { readsFlags, setsAllFlags, mayFault } = summaryOf(step.form);
+          const { readsFlags, setsAllFlags, mayFault } = summaryFor(step.form, step.instruction);
           const isBranch =
             step.form.template.terminator === Terminator.branch ||
             step.form.template.terminator === Terminator.jump;
@@ -220,7 +240,7 @@ class RegionEmitter {
   }
 
   emit(): Code {
-    const { code, locals, lowering } = this;
+    const { code, lowering } = this;
     // When the slice might end before the region looks at the budget again, block by block instead.
     code.load(Wasm.i32_load, State.budget);
     code.i32(this.longest);
@@ -231,47 +251,17 @@ class RegionEmitter {
     code.end();
     lowering.loadState();
     code.block();
-    lowering.faultDepth = code.depth;
     code.block();
-    code.block();
-    lowering.linkDepth = code.depth;
-    code.block();
-    code.block();
-    code.bytes.u8(TRY);
-    code.bytes.u8(Wasm.void);
-    code.depth++;
     this.tree(0);
-    code.bytes.u8(CATCH_ALL);
-    code.get(locals.inHelper);
-    code.op(I32.eqz);
-    code.if();
-    lowering.storeState();
-    code.end();
-    code.bytes.u8(RETHROW);
-    code.bytes.u32(0);
-    code.end();
     code.bytes.u8(Wasm.unreachable);
     code.end();
-    // A helper has said where to go, and has all state in memory.
-    code.load(Wasm.i64_load, State.rip);
-    code.returnCall(this.functions.dispatch);
-    code.end();
-    lowering.storeState();
     emitDispatch(code, this.functions.lookup, this.rip);
     code.returnCall(this.functions.go);
     code.end();
-    lowering.storeState();
-    code.get(this.next);
-    code.returnCall(this.functions.go);
-    code.end();
     if (this.learns) {
-      lowering.storeState();
       emitDispatch(code, this.functions.lookup, this.rip, this.site);
       code.returnCall(this.functions.go);
     } else code.bytes.u8(Wasm.unreachable);
-    code.end();
-    // The run loop has what was raised.
-    lowering.storeState();
     return code;
   }
 
@@ -305,14 +295,15 @@ class RegionEmitter {
   private block(node: number): void {
     const { code, lowering, locals } = this;
     const { block, exits, terminator, isReturn, makes, within, site } = this.nodes[node]!;
-    lowering.beginBlock();
+    lowering.beginBlock(this.dirtyAt[node]!);
     code.get(locals.budget);
     code.i32(block.instructions);
     code.op(I32.sub);
     code.set(locals.budget);
     for (const step of this.steps[node]!) {
       if (step.form === undefined) {
-        code.i32(6);
+        lowering.storeState();
+        code.i32(Vector.UD);
         code.i32(-1);
         code.i32(step.record);
         code.call(this.functions.raise);
@@ -346,7 +337,9 @@ class RegionEmitter {
         }
         return;
       case Terminator.state:
-        code.br(this.outer(LABEL_STATE));
+        // A helper has said where to go, and has all state in memory.
+        code.load(Wasm.i64_load, State.rip);
+        code.returnCall(this.functions.dispatch);
         return;
     }
   }
@@ -476,14 +469,13 @@ class RegionEmitter {
       this.dispatch();
       return;
     }
-    code.i32(record);
-    code.set(this.next);
-    code.br(this.outer(LABEL_LINK));
+    lowering.leaveTo(record);
   }
 
   /** Out of the region, to the RIP in its local, which is remembered at an indirect jump as where it leads. */
   private learn(site: number): void {
     this.learns = true;
+    this.lowering.storeState();
     this.code.i32(site);
     this.code.set(this.site);
     this.code.br(this.outer(LABEL_LEARN));
@@ -491,8 +483,20 @@ class RegionEmitter {
 
   /** Out of the region, to the RIP in its local. */
   private dispatch(): void {
+    this.lowering.storeState();
     this.code.br(this.outer(LABEL_DISPATCH));
   }
+}
+
+/** Registers that an instruction may change, as bits. */
+function writtenBy(instruction: Instruction, form: Form): number {
+  const { writes, slotWrites } = summaryOf(form);
+  let registers = writes;
+  form.slots.forEach((kind, slot) => {
+    if ((kind === 'general' || kind === 'general8') && slotWrites & (1 << slot))
+      registers |= registerBit(instruction.registers[slot]!);
+  });
+  return registers;
 }
 
 /** Whether an exit can end the region, wherever it leads to within. */

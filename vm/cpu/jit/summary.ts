@@ -2,8 +2,10 @@
  * What a form does to registers and flags, gathered from its template once: a region loads and stores only
  * the registers that its instructions name.
  */
+import type { Instruction } from '../decode.ts';
 import type { Form } from '../forms.ts';
 import { Expr, type Node, type Statement, Stmt, Terminator } from '../ir/node.ts';
+import { constantOf } from './constants.ts';
 
 export interface Summary {
   /** Registers that the form names itself, as bits. */
@@ -19,6 +21,8 @@ export interface Summary {
   /** Whether it can end in the middle. */
   readonly mayFault: boolean;
   readonly hasHelper: boolean;
+  /** Whether what it does may depend on the immediate: a shift by nothing leaves the flags. */
+  readonly hasChoice: boolean;
 }
 
 const cache = new WeakMap<Form, Summary>();
@@ -32,7 +36,14 @@ export function summaryOf(form: Form): Summary {
   return summary;
 }
 
-function registerBit(register: number): number {
+/** What one instruction of a form does. */
+export function summaryFor(form: Form, instruction: Instruction): Summary {
+  const summary = summaryOf(form);
+  return summary.hasChoice ? new Gatherer(instruction).gather(form) : summary;
+}
+
+/** Bit of a general register's number, AH and its like included. */
+export function registerBit(register: number): number {
   return 1 << (register < 16 ? register : register - 16);
 }
 
@@ -45,14 +56,33 @@ class Gatherer {
   private setsAllFlags = false;
   private mayFault = false;
   private hasHelper = false;
+  private hasChoice = false;
+  private form!: Form;
+  private readonly instruction: Instruction | undefined;
+
+  constructor(instruction?: Instruction) {
+    this.instruction = instruction;
+  }
 
   gather(form: Form): Summary {
     const { template } = form;
+    this.form = form;
     this.list(template.statements, true);
     if (template.value !== undefined) this.node(template.value);
     if (template.terminator !== Terminator.none) this.mayFault = true;
     const { reads, writes, slotWrites, readsFlags, writesFlags, setsAllFlags, mayFault, hasHelper } = this;
-    return { reads, writes, slotWrites, readsFlags, writesFlags, setsAllFlags, mayFault, hasHelper };
+    const { hasChoice } = this;
+    return {
+      reads,
+      writes,
+      slotWrites,
+      readsFlags,
+      writesFlags,
+      setsAllFlags,
+      mayFault,
+      hasHelper,
+      hasChoice,
+    };
   }
 
   private list(statements: readonly Statement[], always: boolean): void {
@@ -78,10 +108,18 @@ class Gatherer {
           this.readsFlags = true;
           break;
         case Stmt.if:
-        case Stmt.fallBack:
+        case Stmt.fallBack: {
+          this.hasChoice = true;
+          const known =
+            this.instruction === undefined ? undefined : constantOf(s.a!, this.instruction, this.form);
+          if (known !== undefined) {
+            this.list(known !== 0 ? s.whenTrue! : s.otherwise!, always);
+            break;
+          }
           this.list(s.whenTrue!, false);
           this.list(s.otherwise!, false);
           break;
+        }
         case Stmt.helper:
           this.hasHelper = true;
           this.mayFault = true;

@@ -18,14 +18,7 @@ import {
 } from '../layout.ts';
 import { functionBody, ModuleBuilder } from '../wasm/module.ts';
 import { Convert, I32, I64, type ValueType, Wasm } from '../wasm/opcodes.ts';
-import {
-  BASE_FUNCTIONS,
-  type BaseFunction,
-  FAULTED,
-  HANDLER,
-  HOST_FUNCTIONS,
-  type HostFunction,
-} from './base.ts';
+import { BASE_FUNCTIONS, type BaseFunction, HANDLER, HOST_FUNCTIONS, type HostFunction } from './base.ts';
 import { defineFloat } from './base-simd.ts';
 import { Code } from './code.ts';
 import { type FunctionIndices, loadOpcode, storeOpcode } from './lowering.ts';
@@ -95,7 +88,7 @@ export function beginBaseModule(): {
     module.define(functions[name], functionBody(code.locals, code.bytes.view(), code.hints));
   };
   defineMemory(define, functions);
-  defineFlags(define, functions.carries);
+  defineFlags(define, functions);
   defineFloat(define, functions);
   define('go', (code) => {
     code.get(0);
@@ -213,7 +206,7 @@ function goTo(code: Code, handlerType: number): void {
 }
 
 /** Executions of a block after which it is worth compiling. */
-export const HOT_COUNT = 1000;
+export const HOT_COUNT = 8000;
 
 /**
  * Takes a block's instructions from the budget, or leaves guest code with RIP at the block when there are not so
@@ -374,16 +367,6 @@ function defineMemory(
     code.get(0);
     code.memory(Wasm.i64_store, State.faultAddress);
   };
-  /** Throws if the address on the stack, which goes to a local too, says that the access has faulted. */
-  const throwOnFault = (code: Code, address: number): void => {
-    code.tee(address);
-    code.get(address);
-    code.i32(FAULTED);
-    code.op(I32.eq);
-    code.if();
-    code.call(functions.throwFault);
-    code.end();
-  };
   for (const size of [8, 16, 32, 64, 128] as const) {
     const bytes = size / 8;
     const type: ValueType = size === 128 ? 'v128' : size === 64 ? 'i64' : 'i32';
@@ -393,11 +376,10 @@ function defineMemory(
       code.if('i32', true);
       tlbHost(code, entry);
       code.else();
-      code.get(0);
+      setFaultAddress(code);
       code.i32(bytes);
       code.get(1);
-      code.call(functions.slowRead);
-      throwOnFault(code, entry);
+      code.call(functions.missRead);
       code.end();
       code.memory(loadOpcode(bytes), 0);
     });
@@ -409,16 +391,6 @@ function defineMemory(
       code.get(1);
       code.memory(storeOpcode(bytes, type), 0);
       code.else();
-      code.get(0);
-      code.get(1);
-      code.get(2);
-      code.call(functions[`slowStore${size}`]);
-      code.if();
-      code.call(functions.throwFault);
-      code.end();
-      code.end();
-    });
-    define(`slowStore${size}`, (code) => {
       setFaultAddress(code);
       code.i32(0);
       code.get(1);
@@ -426,20 +398,9 @@ function defineMemory(
       code.i32(bytes);
       code.get(2);
       code.call(functions.missStore);
+      code.end();
     });
   }
-  define('slowRead', (code) => {
-    setFaultAddress(code);
-    code.get(1);
-    code.get(2);
-    code.call(functions.missRead);
-  });
-  define('slowProbe', (code) => {
-    setFaultAddress(code);
-    code.get(1);
-    code.get(2);
-    code.call(functions.missProbe);
-  });
   define('probe', (code) => {
     const entry = code.local('i32');
     tlbHit(
@@ -456,11 +417,10 @@ function defineMemory(
     code.if('i32', true);
     tlbHost(code, entry);
     code.else();
-    code.get(0);
+    setFaultAddress(code);
     code.get(1);
     code.get(2);
-    code.call(functions.slowProbe);
-    throwOnFault(code, entry);
+    code.call(functions.missProbe);
     code.end();
   });
 }
@@ -537,11 +497,14 @@ function explicitBit(code: Code, bit: number): void {
   code.op(I32.and);
 }
 
-/** Pushes the carries of a subtraction, or of an addition, from its result and second operand. */
-function lazyCarries(code: Code, x: number, isSub: boolean): void {
-  const operand = CARRIES;
+/** Pushes the carries of a subtraction, or of an addition, from its result and second operand, in locals. */
+export function emitCarries(
+  code: Code,
+  { result, operand, scratch }: { result: number; operand: number; scratch: number },
+  isSub: boolean,
+): void {
   // The first operand.
-  code.get(RESULT);
+  code.get(result);
   code.get(operand);
   code.op(isSub ? I64.add : I64.sub);
   if (isSub) {
@@ -549,13 +512,13 @@ function lazyCarries(code: Code, x: number, isSub: boolean): void {
     code.i64(-1);
     code.op(I64.xor);
   }
-  code.tee(x);
+  code.tee(scratch);
   code.get(operand);
   code.op(I64.and);
-  code.get(x);
+  code.get(scratch);
   code.get(operand);
   code.op(I64.or);
-  code.get(RESULT);
+  code.get(result);
   if (!isSub) {
     code.i64(-1);
     code.op(I64.xor);
@@ -566,11 +529,16 @@ function lazyCarries(code: Code, x: number, isSub: boolean): void {
 
 function defineFlags(
   define: (name: BaseFunction, emit: (code: Code) => void) => void,
-  carriesFunction: number,
+  { carries: carriesFunction, withCarryOverflow }: FunctionIndices,
 ): void {
   define('carries', (code) => {
     const x = code.local('i64');
+    const replaced = code.local('i32');
     code.get(SHIFT);
+    code.tee(replaced);
+    code.i32(LazyFlags.kept);
+    code.op(I32.and);
+    code.tee(SHIFT);
     code.i32(LazyFlags.sub);
     code.op(I32.lt_u);
     code.if('i64');
@@ -580,11 +548,31 @@ function defineFlags(
     code.i32(LazyFlags.add);
     code.op(I32.lt_u);
     code.if('i64');
-    lazyCarries(code, x, true);
+    emitCarries(code, { result: RESULT, operand: CARRIES, scratch: x }, true);
     code.else();
-    lazyCarries(code, x, false);
+    emitCarries(code, { result: RESULT, operand: CARRIES, scratch: x }, false);
     code.end();
     code.end();
+    code.set(CARRIES);
+    code.get(replaced);
+    code.i32(LazyFlags.replaced);
+    code.op(I32.and);
+    code.if(undefined, false);
+    code.get(CARRIES);
+    code.get(SHIFT);
+    code.i32(LazyFlags.shiftMask);
+    code.op(I32.and);
+    for (const bit of [LazyFlags.carry, LazyFlags.overflow]) {
+      code.get(replaced);
+      code.i32(bit);
+      code.op(I32.shr_u);
+      code.i32(1);
+      code.op(I32.and);
+    }
+    code.call(withCarryOverflow);
+    code.set(CARRIES);
+    code.end();
+    code.get(CARRIES);
   });
   type Emit = (code: Code) => void;
   const condition = (name: BaseFunction, explicit: Emit, lazy: Emit, byCarries = true): void => {

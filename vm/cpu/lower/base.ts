@@ -20,22 +20,14 @@ function signature(params: string, result?: ValueType): Signature {
  */
 export const STACK_ACCESS = 1;
 
-/** In place of a host address: the access has faulted, and the run loop knows how. */
-export const FAULTED = -1;
-
-/**
- * Functions in TypeScript. The last parameter is the instruction's record. All may throw a guest's fault, but for
- * those that are called when the TLB has missed: throwing through compiled code takes microseconds.
- */
+/** Functions in TypeScript. The last parameter is the instruction's record. All may throw a guest's fault. */
 export const HOST_FUNCTIONS = {
-  /** (bytes, record) → host address of the bytes at State.faultAddress, readable there; or FAULTED. */
+  /** (bytes, record) → host address of the bytes at State.faultAddress, readable there. */
   missRead: signature('i32 i32', 'i32'),
-  /** (bytes, record) → host address where the bytes may be read and written; or FAULTED. */
+  /** (bytes, record) → host address where the bytes may be read and written. */
   missProbe: signature('i32 i32', 'i32'),
-  /** (bytes, record): stores State.storeValue at State.faultAddress. 0, or FAULTED. */
-  missStore: signature('i32 i32', 'i32'),
-  /** Throws what a miss has been left with. */
-  throwFault: signature(''),
+  /** (bytes, record): stores State.storeValue at State.faultAddress. */
+  missStore: signature('i32 i32'),
   /** (host address, bytes, record): ends a write through a probe that gave an address in the cross-page area. */
   finishStore: signature('i32 i32 i32'),
   /** (segment, offset, bytes and write, record) → linear address. */
@@ -66,14 +58,6 @@ export const BASE_FUNCTIONS = {
   store64: signature('i64 i64 i32'),
   store128: signature('i64 v128 i32'),
   probe: signature('i64 i32 i32', 'i32'),
-  /** Slow halves of the above, for code that has looked into the TLB itself; FAULTED instead of a throw. */
-  slowRead: signature('i64 i32 i32', 'i32'),
-  slowProbe: signature('i64 i32 i32', 'i32'),
-  slowStore8: signature('i64 i32 i32', 'i32'),
-  slowStore16: signature('i64 i32 i32', 'i32'),
-  slowStore32: signature('i64 i32 i32', 'i32'),
-  slowStore64: signature('i64 i64 i32', 'i32'),
-  slowStore128: signature('i64 v128 i32', 'i32'),
   /** (result, carries, shift) → 0 or 1, for the even condition codes. */
   condition0: signature('i64 i64 i32', 'i32'),
   condition2: signature('i64 i64 i32', 'i32'),

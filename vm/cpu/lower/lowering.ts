@@ -173,7 +173,7 @@ export abstract class Lowering {
   }
 
   /** Stores at a host address that came from a probe; what lies in the cross-page area is then written back. */
-  private rawStore(s: Statement): void {
+  protected rawStore(s: Statement): void {
     const { code } = this;
     this.value(s.a!);
     this.value(s.b!);

@@ -60,9 +60,7 @@ export class HandlerMachine {
       missProbe: (bytes) => this.place(bytes!),
       missStore: (bytes) => {
         memory.u8.copyWithin(this.place(bytes!), State.storeValue, State.storeValue + bytes!);
-        return 0;
       },
-      throwFault: () => {},
       finishStore: () => {},
       segmented: () => 0,
       raise: (vector, error) => raise(vector!, error),

@@ -114,7 +114,7 @@ export function setEflags(memory: CpuMemory, value: number): void {
 function workOutCarries(memory: CpuMemory): readonly [number, number] {
   const low = memory.get(State.ccAux);
   const high = memory.get(State.ccAux + 4);
-  const kind = memory.get(State.ccShift) & ~LazyFlags.shiftMask;
+  const kind = memory.get(State.ccShift) & (LazyFlags.sub | LazyFlags.add);
   if (kind === 0) return [low, high];
   const resultLow = memory.get(State.ccRes);
   const resultHigh = memory.get(State.ccRes + 4);
@@ -131,6 +131,17 @@ function workOutCarries(memory: CpuMemory): readonly [number, number] {
 
 /** As flagBits in lower/base-module.ts, for TypeScript. */
 function arithmeticFlags(memory: CpuMemory): number {
+  const how = memory.get(State.ccShift);
+  const flags = flagsFromResult(memory);
+  if ((how & LazyFlags.replaced) === 0) return flags;
+  return (
+    (flags & ~(EFLAGS.CF | EFLAGS.OF)) |
+    ((how >>> LazyFlags.carry) & 1 ? EFLAGS.CF : 0) |
+    ((how >>> LazyFlags.overflow) & 1 ? EFLAGS.OF : 0)
+  );
+}
+
+function flagsFromResult(memory: CpuMemory): number {
   const shift = memory.get(State.ccShift) & LazyFlags.shiftMask;
   if (shift === 64) return memory.get(State.ccAux) & ARITHMETIC_FLAGS;
   const size = 64 - shift;
