@@ -147,9 +147,9 @@ export const TLB_ADDEND = 16;
 
 /** Decoded code. */
 export const CODE_START = 0x20_0000;
-export const CODE_END = 0x420_0000;
+export const CODE_END = 0x220_0000;
 /** Guest RAM. */
-export const RAM_START = 0x420_0000;
+export const RAM_START = 0x220_0000;
 
 /** Bits of the mode that code is decoded for. Blocks of different modes never meet. */
 export const ModeBit = {
