@@ -90,16 +90,25 @@ const string =
     const size = b.addressSize;
     const more = b.variable(b.i32(0));
     const count = b.gpr(Reg.cx, size);
-    b.if(b.ne(count, b.const(size, 0)), () => {
-      if (kind === StringKind.movs || kind === StringKind.stos) {
-        b.if(b.gtU(count, b.const(size, BULK)), () => b.helper(Helper.stringBulk, argument(b, kind, width)));
-      }
-      const left = b.let(b.sub(b.gpr(Reg.cx, size), b.const(size, 1)));
+    const once = (): void => {
+      const left = b.let(b.sub(count, b.const(size, 1)));
       const equal = element(b, width);
       b.setGpr(Reg.cx, size, left);
       const isLeft = b.ne(b.truncate(size, left), b.const(size, 0));
       const goesOn = equal === undefined || b.repeat === REPE ? equal : b.eqz(equal);
       b.assign(more, goesOn === undefined ? isLeft : b.and(isLeft, goesOn));
+    };
+    b.if(b.ne(count, b.const(size, 0)), () => {
+      if (kind !== StringKind.movs && kind !== StringKind.stos) {
+        once();
+        return;
+      }
+      b.if(b.gtU(count, b.const(size, BULK)), () => {
+        b.helper(Helper.stringBulk, argument(b, kind, width));
+        b.assign(more, b.ne(b.gpr(Reg.cx, size), count));
+      });
+      // Either a run or an element: an element that is begun anew finds nothing of the instruction done.
+      b.if(b.eqz(more), once);
     });
     b.repeatWhile(more);
   };
