@@ -22,6 +22,8 @@ const SLICE = 100_000;
  * vCPU that waits for another ends its own with PAUSE, as the spin locks of kernels do.
  */
 const TURN = 10 * SLICE;
+/** As many instructions of its turn does an exit cost a vCPU: one that polls a device must not keep others waiting. */
+const EXIT_COST = 2000;
 /** Without a deadline, how long to sleep at most, in ms. */
 const SLEEP_MAXIMUM = 1000;
 
@@ -166,6 +168,7 @@ export class CpuGroup implements Vcpu {
       reason = cpu.run(SLICE);
       this.turn -= cpu.executed - before;
     }
+    if (reason === CpuExit.io || reason === CpuExit.mmio) this.turn -= EXIT_COST;
     if (cpu.hasEndedTurn) this.turn = 0;
     instructions[0] = this.instructionsBefore + cpu.executed;
     return reason;
