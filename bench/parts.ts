@@ -26,14 +26,45 @@ export const PARTS: Readonly<Record<string, PartDefinition>> = {
     run: async ({ rounds, short }) =>
       (await import('./exits/trace.ts')).benchTrace({ rounds: rounds ?? (short ? 1 : 9), short }),
   },
+  boot: {
+    title: 'how long a start takes',
+    run: async ({ rounds, short, engines }, flags) => {
+      // Unless it is asked for, the interpreter is left out, here and below: it takes ten times as long.
+      const chosen = flags.engine === undefined ? engines.filter((name) => name !== 'interp') : engines;
+      const options = { rounds: rounds ?? (short ? 1 : 5), short, engines: chosen };
+      return (await import('./linux/boot.ts')).benchBoot(options, flags);
+    },
+  },
   cpu: {
     title: 'how fast the CPU in TypeScript is',
     run: async ({ rounds, short, engines }, flags) => {
-      // Unless it is asked for, the interpreter is left out: it takes ten times as long.
       const inTypeScript =
         flags.engine === undefined ? (['jit'] as const) : engines.filter((name) => name !== 'kvm');
       const options = { rounds: rounds ?? (short ? 1 : 5), short, engines: inTypeScript };
       return (await import('./linux/cpu.ts')).benchCpu(options, flags);
+    },
+  },
+  blk: {
+    title: 'how fast disks are',
+    run: async ({ rounds, short, engines }, flags) => {
+      const chosen = flags.engine === undefined ? engines.filter((name) => name !== 'interp') : engines;
+      const options = { rounds: rounds ?? (short ? 1 : 5), short, engines: chosen };
+      return (await import('./linux/blk.ts')).benchBlk(options);
+    },
+  },
+  density: {
+    title: 'what idle machines take',
+    run: async ({ rounds, short, engines }, flags) => {
+      const chosen = flags.engine === undefined ? engines.filter((name) => name !== 'interp') : engines;
+      const options = { rounds: rounds ?? (short ? 1 : 3), short, engines: chosen };
+      return (await import('./linux/density.ts')).benchDensity(options);
+    },
+  },
+  guests: {
+    title: 'which exits a boot of Linux makes',
+    run: async ({ short, engines }, flags) => {
+      const chosen = flags.engine === undefined ? engines.filter((name) => name !== 'interp') : engines;
+      return (await import('./linux/guests.ts')).benchGuests({ engines: chosen, short });
     },
   },
 };

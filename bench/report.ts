@@ -133,13 +133,10 @@ export function showCell(cell: Cell | undefined, unit: Unit): string {
   return isFigure(cell) ? showFigure(cell, unit) : cell.text;
 }
 
-/** The unit that all figures of a table have, if there is one. */
+/** The unit that all rows of a table have, if there is one. */
 export function commonUnit({ columns, rows }: Table): Unit | undefined {
-  const units = new Set(
-    rows.flatMap((row) =>
-      columns.filter(({ unit }) => unit !== 'ratio').map((column) => unitOf(row, column)),
-    ),
-  );
+  if (columns.every(({ unit }) => unit !== undefined)) return undefined;
+  const units = new Set(rows.map(({ unit }) => unit));
   return units.size === 1 ? [...units][0] : undefined;
 }
 
