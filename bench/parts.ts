@@ -1,6 +1,7 @@
 /**
  * The benchmarks there are, in the order in which they run.
  */
+import type { EngineName } from '../vm/engine.ts';
 import type { Flags, Options } from './options.ts';
 import type { Part } from './report.ts';
 
@@ -11,11 +12,16 @@ export interface PartDefinition {
   run(options: Options, flags: Flags): Promise<Part>;
 }
 
+/** Unless it is asked for, the interpreter is left out: Linux takes ten times as long on it. */
+function forLinux(engines: readonly EngineName[], flags: Flags): EngineName[] {
+  return engines.filter((name) => flags.engine !== undefined || name !== 'interp');
+}
+
 export const PARTS: Readonly<Record<string, PartDefinition>> = {
   exits: {
     title: 'what an exit costs',
     run: async ({ rounds, short, engines }) =>
-      (await import('./exits/exits.ts')).benchExits({ rounds: rounds ?? (short ? 1 : 7), short, engines }),
+      (await import('./exits/exits.ts')).benchExits({ rounds: rounds ?? (short ? 1 : 5), short, engines }),
   },
   allocations: {
     title: 'what an exit leaves on the heap',
@@ -29,42 +35,36 @@ export const PARTS: Readonly<Record<string, PartDefinition>> = {
   boot: {
     title: 'how long a start takes',
     run: async ({ rounds, short, engines }, flags) => {
-      // Unless it is asked for, the interpreter is left out, here and below: it takes ten times as long.
-      const chosen = flags.engine === undefined ? engines.filter((name) => name !== 'interp') : engines;
-      const options = { rounds: rounds ?? (short ? 1 : 5), short, engines: chosen };
+      const options = { rounds: rounds ?? (short ? 1 : 3), short, engines: forLinux(engines, flags) };
       return (await import('./linux/boot.ts')).benchBoot(options, flags);
     },
   },
   cpu: {
     title: 'how fast the CPU in TypeScript is',
     run: async ({ rounds, short, engines }, flags) => {
-      const inTypeScript =
-        flags.engine === undefined ? (['jit'] as const) : engines.filter((name) => name !== 'kvm');
-      const options = { rounds: rounds ?? (short ? 1 : 5), short, engines: inTypeScript };
+      const inTypeScript = forLinux(engines, flags).filter((name) => name !== 'kvm');
+      const options = { rounds: rounds ?? (short ? 1 : 3), short, engines: inTypeScript };
       return (await import('./linux/cpu.ts')).benchCpu(options, flags);
     },
   },
   blk: {
     title: 'how fast disks are',
     run: async ({ rounds, short, engines }, flags) => {
-      const chosen = flags.engine === undefined ? engines.filter((name) => name !== 'interp') : engines;
-      const options = { rounds: rounds ?? (short ? 1 : 5), short, engines: chosen };
+      const options = { rounds: rounds ?? (short ? 1 : 3), short, engines: forLinux(engines, flags) };
       return (await import('./linux/blk.ts')).benchBlk(options);
     },
   },
   density: {
     title: 'what idle machines take',
     run: async ({ rounds, short, engines }, flags) => {
-      const chosen = flags.engine === undefined ? engines.filter((name) => name !== 'interp') : engines;
-      const options = { rounds: rounds ?? (short ? 1 : 3), short, engines: chosen };
+      const options = { rounds: rounds ?? (short ? 1 : 2), short, engines: forLinux(engines, flags) };
       return (await import('./linux/density.ts')).benchDensity(options);
     },
   },
   guests: {
     title: 'which exits a boot of Linux makes',
     run: async ({ short, engines }, flags) => {
-      const chosen = flags.engine === undefined ? engines.filter((name) => name !== 'interp') : engines;
-      return (await import('./linux/guests.ts')).benchGuests({ engines: chosen, short });
+      return (await import('./linux/guests.ts')).benchGuests({ engines: forLinux(engines, flags), short });
     },
   },
 };

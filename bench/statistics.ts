@@ -68,7 +68,8 @@ export function histogram(sorted: ArrayLike<number>): Histogram {
   const first = Math.max(quantile(sorted, 0.001), 1e-9);
   const counts: number[] = [];
   for (let i = 0; i < sorted.length; i++) {
-    const bucket = Math.floor(Math.log(Math.max(sorted[i]!, first) / first) / Math.log(GROWTH));
+    // A little more, so that a value at a bucket's start is not below it by rounding.
+    const bucket = Math.floor(Math.log(Math.max(sorted[i]!, first) / first) / Math.log(GROWTH) + 1e-9);
     const at = Math.min(Math.max(bucket, 0), BUCKETS_MAXIMUM - 1);
     while (counts.length <= at) counts.push(0);
     counts[at] = counts[at]! + 1;

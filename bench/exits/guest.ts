@@ -88,7 +88,7 @@ const MORE_SAMPLES = 0x5_0000;
 const WARM_UP = 0.2;
 
 /** The guest's image. @param rounds - 1 to 2³²−1 for `bare-out`, to {@link ROUNDS_MAXIMUM} for all others */
-export function guestImage(operation: OperationName, rounds: number): Uint8Array {
+export function guestImage(operation: OperationName, rounds: number): Buffer {
   const image = readFileSync(join(packageRoot(), 'bench/exits/guest.bin'));
   image.writeUInt32LE(rounds, ROUNDS_OFFSET);
   image.writeUInt32LE(NAMES.indexOf(operation), OPERATION_OFFSET);
