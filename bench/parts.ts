@@ -54,6 +54,11 @@ export const PARTS: Readonly<Record<string, PartDefinition>> = {
       return (await import('./linux/blk.ts')).benchBlk(options);
     },
   },
+  net: {
+    title: 'how fast networks are',
+    run: async ({ rounds, short }) =>
+      (await import('./linux/net.ts')).benchNet({ rounds: rounds ?? (short ? 1 : 3), short }),
+  },
   density: {
     title: 'what idle machines take',
     run: async ({ rounds, short, engines }, flags) => {

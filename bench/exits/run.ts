@@ -20,7 +20,7 @@ import {
 } from './guest.ts';
 
 /** A run that takes longer has gone wrong. */
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 60_000;
 /** Some KVMs never get past a hypercall in real mode; where it works, all are over in a tenth of this. */
 const HYPERCALL_PATIENCE_MS = 2000;
 

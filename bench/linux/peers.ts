@@ -87,7 +87,7 @@ export function kvmtoolPeer(guest: GuestFiles, options: RunOptions, disk?: Guest
   args.push('--console', 'serial', '-p', guest.append, ...(disk === undefined ? [] : ['-d', disk.path]));
   const run = async (): Promise<GuestRun> => {
     if (firstLine(program, 'version') === undefined)
-      throw new PeerUnavailable('no lkvm: sudo apt-get install kvmtool (Debian has it from 13 on)');
+      throw new PeerUnavailable('no lkvm: sudo apt-get install kvmtool, where there is such a package');
     return runGuest([program, ...args], options);
   };
   return { name: 'kvmtool', title: 'kvmtool', arch: guest.arch, run };
