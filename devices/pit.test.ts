@@ -264,6 +264,28 @@ describe('interrupts of counter 0', () => {
     expect(irq.edges).toBe(99);
   });
 
+  it('come from a count that runs out while its program is kept from the processor', () => {
+    // Whenever the timer looks at the clock, two milliseconds have passed; the count takes one.
+    const slow = new TestClock();
+    const device = new Pit(
+      DeviceState.alone(Pit.layout),
+      irq,
+      {
+        now: () => {
+          slow.set(slow.now() + 2e6);
+          return slow.now();
+        },
+        wallTime: () => slow.wallTime(),
+      },
+      new TestAlarm(),
+    );
+    device.reset();
+    device.write(CONTROL, 1, LOW_THEN_HIGH);
+    device.write(0, 1, 1193 & 0xff);
+    device.write(0, 1, 1193 >>> 8);
+    expect(device.deadline()).toBeLessThan(NEVER);
+  });
+
   it('stop with a control word', () => {
     program(0, 2, 1193);
     pit.write(CONTROL, 1, LOW_THEN_HIGH);

@@ -134,8 +134,9 @@ export class Pit implements TimedDevice, BusDevice {
     if (size !== 1) writeBytes(this, offset, size, value);
     else if (offset === CONTROL_PORT) this.control(value & 0xff);
     else if (offset < CONTROL_PORT) {
-      const complete = this.channels[offset]!.write(value & 0xff, this.tick());
-      if (complete && offset === 0) this.reschedule();
+      const tick = this.tick();
+      const complete = this.channels[offset]!.write(value & 0xff, tick);
+      if (complete && offset === 0) this.reschedule(tick);
     }
   }
 
@@ -165,9 +166,13 @@ export class Pit implements TimedDevice, BusDevice {
     }
   }
 
-  /** Counter 0 has been programmed, or comes from elsewhere: what it had missed counts no more. */
-  reschedule(): void {
-    const rise = this.channels[0].nextRise(this.tick());
+  /**
+   * Counter 0 has been programmed, or comes from elsewhere: what it had missed counts no more.
+   * @param tick - when that was. A count that has run out since then, on a thread that was kept waiting, still
+   * gives its interrupt.
+   */
+  reschedule(tick = this.tick()): void {
+    const rise = this.channels[0].nextRise(tick);
     this.state.doubles[RISE] = rise;
     this.wakeAt(timeOf(rise));
   }

@@ -2,7 +2,7 @@
  * The hot loop of a vCPU's thread, the same for every driver: run guest code until it needs someone,
  * serve that from the buses, and go on. Between two runs it heeds the control block.
  *
- * Nothing here allocates: `npm run bench -- exits` counts what a million exits leave on the heap.
+ * Nothing here allocates: `npm run bench -- allocations` counts what a million exits leave on the heap.
  */
 
 import type { Bus } from '../devices/bus.ts';

@@ -20,12 +20,18 @@ export const open: (path: string, flags: number) => number = lib.func(
 );
 export const close: (fd: number) => number = lib.func('int close(int fd)');
 
-/**
- * ioctl(2) with an integer or the address of a structure.
- * Hot path: `KVM_RUN` goes through here.
- */
+/** ioctl(2) with an integer or the address of a structure. */
 export const ioctl: (fd: number, request: number, argument: number) => number = lib.func(
   'int ioctl(int fd, unsigned long request, uintptr_t argument)',
+);
+
+/**
+ * ioctl(2) without its result, for one that tells in another way whether it failed: what a result costs on its way
+ * to JavaScript is saved. {@link errno} is set as ever.
+ * Hot path: `KVM_RUN` goes through here.
+ */
+export const ioctlBlind: (fd: number, request: number, argument: number) => void = lib.func(
+  'void ioctl(int fd, int request, int argument)',
 );
 
 export const read: (fd: number, address: HostAddress, length: number) => number = lib.func(

@@ -13,7 +13,7 @@ const root = packageRoot();
 
 /** Every page, but for the reference that typedoc makes. */
 export function pages(): Page[] {
-  const folders = ['docs', 'docs/labs', 'guests/labs', 'guests/linux'];
+  const folders = ['docs', 'docs/labs', 'guests/labs', 'guests/linux', 'bench'];
   const inFolders = folders.flatMap((folder) =>
     readdirSync(join(root, folder))
       .filter((name) => name.endsWith('.md'))

@@ -120,6 +120,7 @@ function projectArchive(script: string, extra: ReadonlyMap<string, string>): str
   for (const name of [
     'dist',
     'guests',
+    'bench',
     'test/labs',
     'package.json',
     ...DEPENDENCIES.map((name) => `node_modules/${name}`),

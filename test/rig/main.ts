@@ -5,6 +5,7 @@
  *   --only PATTERN   only tests whose name matches
  *   --nested         under QEMU even where this host has KVM
  *   --shell          no tests, but a shell in the rig
+ *   --bench PARTS    no tests, but benchmarks: 'exits net --rounds 2', say
  *   --timeout S      seconds for the whole (default 1500)
  */
 import { spawnSync } from 'node:child_process';
@@ -22,12 +23,15 @@ const { values: options } = parseArgs({
     only: { type: 'string' },
     nested: { type: 'boolean', default: false },
     shell: { type: 'boolean', default: false },
+    bench: { type: 'string' },
     timeout: { type: 'string', default: '1500' },
   },
 });
 
-/** Arguments for node that run the suite. */
+/** Arguments for node that run the suite, or benchmarks. */
 function testArguments(): string[] {
+  if (options.bench !== undefined)
+    return ['dist/bench/main.js', '--json', '/tmp/bench.json', ...options.bench.split(' ')];
   const folder = 'dist/test/rig/suite';
   const files = readdirSync(join(root, folder)).filter((name) => name.endsWith('.test.js'));
   if (files.length === 0) throw new RigError(`there are no tests in ${folder}: run npm run build`);

@@ -18,6 +18,8 @@ import {
 import { ioctl } from './ioctl.ts';
 
 const KVM_RUN = IOCTL.KVM_RUN;
+/** Put there before each run: KVM has no such reason. */
+const NO_EXIT = 0xffff_ffff;
 const EXIT_REASON = kvm_run.offset.exit_reason / 4;
 const IMMEDIATE_EXIT = kvm_run.offset.immediate_exit;
 const IF_FLAG = kvm_run.offset.if_flag;
@@ -69,8 +71,9 @@ export class KvmVcpu implements Vcpu {
 
   /** Hot path. */
   run(): ExitReason {
-    if (libc.ioctl(this.fd, KVM_RUN, 0) < 0) return this.runFailed();
     const u32 = this.u32;
+    u32[EXIT_REASON] = NO_EXIT;
+    libc.ioctlBlind(this.fd, KVM_RUN, 0);
     const reason = u32[EXIT_REASON];
     const exit = this.exit;
     if (reason === KVM_EXIT.IO) {
@@ -123,6 +126,12 @@ export class KvmVcpu implements Vcpu {
         this.noteDebug();
         return ExitReason.debug;
       case KVM_EXIT.INTR:
+        this.onInterrupted();
+        return ExitReason.interrupted;
+      // The call has failed: some kernels leave the field alone then, others clear it.
+      case NO_EXIT:
+      case KVM_EXIT.UNKNOWN:
+        return this.runFailed();
       case KVM_EXIT.IRQ_WINDOW_OPEN:
         return ExitReason.interrupted;
       case KVM_EXIT.HYPERCALL:

@@ -1,19 +1,20 @@
 /**
  * A KVM vCPU on the calling thread, for benchmarks of the loop itself.
  */
-import * as libc from '../devices/host/libc.ts';
-import { ioctl } from '../vm/kvm/ioctl.ts';
-import { KvmSystem } from '../vm/kvm/system.ts';
-import { KvmVcpu } from '../vm/kvm/vcpu.ts';
-import { KvmVcpuState } from '../vm/kvm/vcpu-state.ts';
-import { KvmVm } from '../vm/kvm/vm.ts';
-import { realModeSegment } from '../vm/vcpu-state.ts';
+import * as libc from '../../devices/host/libc.ts';
+import type { GuestMemory } from '../../devices/memory.ts';
+import { ioctl } from '../../vm/kvm/ioctl.ts';
+import { KvmSystem } from '../../vm/kvm/system.ts';
+import { KvmVcpu } from '../../vm/kvm/vcpu.ts';
+import { KvmVcpuState } from '../../vm/kvm/vcpu-state.ts';
+import { KvmVm } from '../../vm/kvm/vm.ts';
+import { realModeSegment } from '../../vm/vcpu-state.ts';
 
 const CODE = 0x7c00;
 const MEMORY = 1024 * 1024;
 
 /** Runs `code` in real mode at 0x7c00. */
-export function openBenchVcpu(code: Uint8Array): { vcpu: KvmVcpu; close: () => void } {
+export function openBenchVcpu(code: Uint8Array): { vcpu: KvmVcpu; memory: GuestMemory; close: () => void } {
   const system = new KvmSystem();
   const vm = new KvmVm(system, MEMORY);
   vm.memory.write(CODE, code);
@@ -25,6 +26,7 @@ export function openBenchVcpu(code: Uint8Array): { vcpu: KvmVcpu; close: () => v
   state.setRegisters({ rip: BigInt(CODE), rflags: 2n });
   return {
     vcpu: new KvmVcpu(0, fd, run, runSize, () => {}),
+    memory: vm.memory,
     close: () => {
       state.free();
       libc.munmap(run, runSize);

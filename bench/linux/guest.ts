@@ -1,12 +1,12 @@
 /**
- * The guest of the CPU benchmark, as seen from outside: what it boots with and what it prints. The kernel
+ * The guest of the benchmarks on Linux, as seen from outside: what it boots with and what it prints. The kernel
  * and the user space are the bundled ones; before them in the initramfs goes one program, bench/guest/bench.c,
  * which the kernel starts instead of /init.
  */
 import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { bundledGuest, packageRoot } from '../src/guests.ts';
+import { bundledGuest, packageRoot } from '../../src/guests.ts';
 
 /** Architectures that there are guests for. */
 export const ARCHITECTURES = ['i386', 'x86_64'] as const;
@@ -105,7 +105,8 @@ export class GuestLog {
   done = false;
   /** Whether the guest has come to its first process. */
   reachedInit = false;
-  private entered: number | undefined;
+  /** When the kernel's first line came, in milliseconds of `performance.now()`; undefined if none has. */
+  entered: number | undefined;
   private began = 0;
   private lasted = 0;
   private readonly started: number;
