@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
@@ -5,5 +6,7 @@ export default defineConfig({
     include: ['{src,vm,devices,bench,guests,test}/**/*.test.ts'],
     exclude: ['test/rig/**', 'dist/**', 'node_modules/**'],
     testTimeout: 20_000,
+    // Most tests wait for a guest in another process.
+    maxWorkers: Math.max(2, availableParallelism()),
   },
 });

@@ -39,7 +39,7 @@ function repeatable(engine: string, args: readonly string[], input = ''): Run {
 
 /** Processes, timers that expire in the middle of them, sleep, random numbers, the date. */
 const COMMAND =
-  'i=0; while [ $i -lt 15 ]; do i=$((i+1)); echo $i | sha256sum; done; sleep 0.7; date; cat /proc/uptime; head -c 20 /dev/random | od -x; grep timer /proc/interrupts';
+  'i=0; while [ $i -lt 5 ]; do i=$((i+1)); echo $i | sha256sum; done; sleep 0.7; date; cat /proc/uptime; head -c 20 /dev/random | od -x; grep timer /proc/interrupts';
 const linux = (guest: string, ...more: string[]): string[] => [
   '--guest',
   guest,
@@ -55,15 +55,12 @@ describe('a deterministic run', () => {
     expect(first.stdout).toMatch(/Wed Jan {2}1 00:00:00 UTC 2025/);
     expect(first.stdout).toContain('reboot: Power down');
     expect(repeatable('jit', linux('linux-x86_64'))).toEqual(first);
-    const interp = repeatable('interp', linux('linux-x86_64'));
-    expect(interp).toEqual(first);
-    expect(repeatable('interp', linux('linux-x86_64'))).toEqual(interp);
+    expect(repeatable('interp', linux('linux-x86_64'))).toEqual(first);
   }, 120_000);
 
   it('of 32-bit Linux on two vCPUs is the same on jit and interp', () => {
     const first = repeatable('jit', linux('linux-i386', '--cpus', '2'));
     expect(first.status).toBe(0);
-    expect(repeatable('jit', linux('linux-i386', '--cpus', '2'))).toEqual(first);
     expect(repeatable('interp', linux('linux-i386', '--cpus', '2'))).toEqual(first);
   }, 120_000);
 

@@ -28,7 +28,7 @@ class Listener {
   }
 }
 
-const LINES = 400;
+const LINES = 220;
 const config = (more: VmConfig): VmConfig => ({
   memory: '128M',
   append: `console=ttyS0 quiet type2.exec="i=0; while [ $i -lt ${LINES} ]; do i=$((i+1)); echo line $i; [ $((i % 50)) = 0 ] && sleep 0.05; done; uname -m"`,
