@@ -15,7 +15,7 @@ import { traceCommand } from './trace.ts';
 import { packageVersion } from './version.ts';
 
 const program = new Command('type2')
-  .description('A type-2 hypervisor: boots small Linux guests on KVM.')
+  .description('A type-2 hypervisor: boots small Linux guests, on KVM or on its own x86 CPU.')
   .version(packageVersion())
   .showHelpAfterError('(see `type2 --help`)')
   .exitOverride()
