@@ -30,7 +30,8 @@ export async function deviceSource(file: string): Promise<{ url: string; compile
   const plain = JAVASCRIPT.includes(extension) || stripsTypes();
   const url = pathToFileURL(plain ? path : await compile(file, path));
   // Node keeps what it has imported once; an edited file is another one.
-  url.search = `changed=${stat.mtimeMs}`;
+  // Without a dot, which tools would take for that of a file's extension.
+  url.search = `changed=${Math.round(stat.mtimeMs * 1000)}`;
   return { url: url.href, compiled: !plain };
 }
 
