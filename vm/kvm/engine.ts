@@ -126,10 +126,17 @@ export class KvmEngine implements Engine {
     this.deviceThread.begin(data);
     // A disk or a tap that can't be opened is refused before the guest runs.
     if (this.parts.disks.length + this.parts.nets.length > 0) await this.deviceThread.ready;
-    this.vcpus.forEach(({ fd, run }, index) => {
+    const begin = ({ fd, run }: VcpuHandle, index: number): void => {
       const vcpuData: VcpuThreadData = { ...data, index, vcpuFd: fd, run, runSize: this.runSize };
       this.vcpuThreads[index]!.begin(vcpuData);
+    };
+    // The others are there when the boot CPU wakes them: its guest may not wait as long as a thread takes to start.
+    const [boot, ...others] = this.vcpus;
+    others.forEach((vcpu, i) => {
+      begin(vcpu, i + 1);
     });
+    await Promise.all(this.vcpuThreads.slice(1).map(({ ready }) => ready));
+    begin(boot!, 0);
     await Promise.all(this.threads.map(({ ready }) => ready));
   }
 

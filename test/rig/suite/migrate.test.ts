@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Vm, type VmState } from '../../../src/index.ts';
+import { isEmulated } from './support.ts';
 
 const LINES = 400;
 
@@ -38,7 +39,12 @@ for (const [guest, cpus] of [
   ['linux-i386', 1],
   ['linux-x86_64', 2],
 ] as const) {
-  test(`migrate: a portable ${guest} with ${cpus} vCPUs goes from kvm to jit and back to kvm`, async () => {
+  // Its TR comes back with the busy bit set, as processors have it; QEMU's own LTR never sets it, and the next change of
+  // privilege in 32-bit code ends QEMU: "invalid tss type".
+  const skip =
+    isEmulated && guest === 'linux-i386' && "QEMU's SVM can't take a busy TSS: run this on a host with KVM";
+  const title = `migrate: a portable ${guest} with ${cpus} vCPUs goes from kvm to jit and back to kvm`;
+  test(title, { skip }, async () => {
     const config = { engine: 'kvm', portable: true, memory: '128M', guest, cpus, append: append() } as const;
     const first = await runTo(await Vm.create(config), 60);
     const second = await runTo(await Vm.restore(first.state, { engine: 'jit' }), 150);

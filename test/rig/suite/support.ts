@@ -2,7 +2,7 @@
  * What the tests of the suite share: running the command line as a user would, and files to work on.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after } from 'node:test';
@@ -11,6 +11,9 @@ import { packageRoot } from '../../../src/guests.ts';
 export const root = packageRoot();
 /** The stock Debian kernel and its initramfs, where the rig has put them. */
 export const stock = process.env['TYPE2_STOCK'];
+
+/** Whether KVM here runs on QEMU's emulation of SVM. */
+export const isEmulated = readFileSync('/proc/cpuinfo', 'latin1').includes('QEMU') || stock !== undefined;
 
 const CLI = join(root, 'dist/bin/main.cjs');
 /** Under emulation everything takes twenty to fifty times as long. */
