@@ -20,7 +20,6 @@ export interface Summary {
   readonly setsAllFlags: boolean;
   /** Whether it can end in the middle. */
   readonly mayFault: boolean;
-  readonly hasHelper: boolean;
   /** Whether what it does may depend on the immediate: a shift by nothing leaves the flags. */
   readonly hasChoice: boolean;
 }
@@ -55,7 +54,6 @@ class Gatherer {
   private writesFlags = false;
   private setsAllFlags = false;
   private mayFault = false;
-  private hasHelper = false;
   private hasChoice = false;
   private form!: Form;
   private readonly instruction: Instruction | undefined;
@@ -70,8 +68,7 @@ class Gatherer {
     this.list(template.statements, true);
     if (template.value !== undefined) this.node(template.value);
     if (template.terminator !== Terminator.none) this.mayFault = true;
-    const { reads, writes, slotWrites, readsFlags, writesFlags, setsAllFlags, mayFault, hasHelper } = this;
-    const { hasChoice } = this;
+    const { reads, writes, slotWrites, readsFlags, writesFlags, setsAllFlags, mayFault, hasChoice } = this;
     return {
       reads,
       writes,
@@ -80,7 +77,6 @@ class Gatherer {
       writesFlags,
       setsAllFlags,
       mayFault,
-      hasHelper,
       hasChoice,
     };
   }
@@ -121,7 +117,6 @@ class Gatherer {
           break;
         }
         case Stmt.helper:
-          this.hasHelper = true;
           this.mayFault = true;
           this.readsFlags = true;
           break;
