@@ -86,7 +86,7 @@ export interface GdbConfig {
   /** Whether the guest stands before its first instruction until gdb lets it go; false if absent. */
   wait?: boolean | undefined;
   /** What gdb is told the machine is; by default what the vCPU runs when gdb connects. */
-  arch?: 'i386' | 'x86-64' | undefined;
+  arch?: 'i8086' | 'i386' | 'x86-64' | undefined;
 }
 
 /** What a machine is to be. Everything has a default: `{}` is the bundled Linux. */
@@ -291,7 +291,7 @@ const gdb = v.strictObject({
   host: v.optional(v.string('gdb.host: expected an address')),
   port: count('gdb.port', 1, 65535),
   wait: v.optional(v.boolean('gdb.wait: true or false')),
-  arch: v.optional(v.picklist(['i386', 'x86-64'], 'gdb.arch: expected i386 or x86-64')),
+  arch: v.optional(v.picklist(['i8086', 'i386', 'x86-64'], 'gdb.arch: expected i8086, i386 or x86-64')),
 });
 
 const trace = v.strictObject({

@@ -89,6 +89,9 @@ export class Control implements MachineControl {
     if (this.request === Request.stop) return;
     Atomics.store(this.words, REQUEST, request);
     Atomics.notify(this.words, REQUEST);
+    // A vCPU that is held, as all but one are for a step, waits for something else.
+    if (request === Request.stop)
+      for (let vcpu = 0; vcpu < (this.words.length - FIRST_VCPU) / VCPU_WORDS; vcpu++) this.hold(vcpu, false);
   }
 
   /** Thread: waits until the request is no longer `pause`, and its vCPU, if it has one, is not held. */

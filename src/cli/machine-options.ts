@@ -44,7 +44,7 @@ export function addMachineOptions(command: Command): Command {
     .option('--no-reboot', 'end the run when the guest asks for a reset, instead of starting it anew')
     .option(
       '--gdb <[host:]port[,wait][,arch=…]>',
-      'let gdb attach there; with wait, before the first instruction; arch: i386 or x86-64',
+      'let gdb attach there; with wait, before the first instruction; arch: i8086, i386 or x86-64',
     )
     .option('--timeout <seconds>', 'end the run after this time')
     .option('--stats', 'at the end, print exits by reason and by device, and instructions')

@@ -1,12 +1,12 @@
 /**
  * The registers that gdb sees, in its own order and under its own names (GDB manual, appendix G.5.3), between
- * them and a vCPU's state: one table for x86-64 and one for i386. What gdb has no names for (control registers,
- * segment bases, descriptor tables) is in a feature of our own.
+ * them and a vCPU's state: one table for x86-64 and one for i386, which is i8086's too. What gdb has no names for
+ * (control registers, segment bases, descriptor tables) is in a feature of our own.
  */
 import type { Segment, SystemRegisters, VcpuChange, VcpuState } from '../../vm/vcpu-state.ts';
 
-/** What gdb takes the machine for. */
-export type GdbArch = 'i386' | 'x86-64';
+/** What gdb takes the machine for: it disassembles by that. */
+export type GdbArch = 'i8086' | 'i386' | 'x86-64';
 
 /** One register. */
 export interface GdbRegister {

@@ -9,6 +9,9 @@ import { PacketReader, packet } from './packets.ts';
 import type { GdbArch } from './registers.ts';
 import { GdbStub } from './stub.ts';
 
+/** What gdb is told, by the bits of the code that the vCPU runs. */
+const ARCH_OF_CODE = { 16: 'i8086', 32: 'i386', 64: 'x86-64' } as const;
+
 /** Where gdb connects. */
 export interface GdbAddress {
   readonly host: string;
@@ -74,7 +77,7 @@ export class GdbServer {
     socket.pause();
     const target = new Debugger(this.machine);
     await target.interrupt();
-    const arch = this.address.arch ?? (codeSize(target.state(0)) === 64 ? 'x86-64' : 'i386');
+    const arch = this.address.arch ?? ARCH_OF_CODE[codeSize(target.state(0))];
     this.session = { socket, debugger: target, stub: this.serve(socket, target, arch) };
     socket.on('error', () => socket.destroy());
     socket.once('close', () => {

@@ -39,7 +39,7 @@ export class GdbStub {
   private stop: DebugStop = { vcpu: 0, reason: 'interrupted' };
   private knowsSwBreak = false;
   private knowsHwBreak = false;
-  private saidMode = false;
+  private saidMode: number | undefined;
 
   constructor(target: Debugger, connection: GdbConnection, arch: GdbArch) {
     this.debugger = target;
@@ -311,15 +311,20 @@ export class GdbStub {
     return 'OK';
   }
 
-  /** gdb asks for the registers once: it is told when they don't fit the guest's mode any more. */
+  /** gdb asks once what the machine is: it is told when that doesn't fit the guest's mode any more. */
   private sayMode(): void {
     const size = codeSize(this.debugger.state(this.current));
-    const fits = this.arch === 'x86-64' || size !== 64;
-    if (fits || this.saidMode) return;
-    this.saidMode = true;
-    this.say(
-      'Type2: the vCPU runs 64-bit code now, but gdb was told i386: disconnect and connect again for all registers.\n',
-    );
+    const advice =
+      this.arch === 'x86-64'
+        ? undefined
+        : size === 64
+          ? 'disconnect and connect again for all registers'
+          : this.arch === 'i8086' && size === 32
+            ? "'set architecture i386' shows it as such, and 'set architecture i8086' 16-bit code"
+            : undefined;
+    if (advice === undefined || this.saidMode === size) return;
+    this.saidMode = size;
+    this.say(`Type2: the vCPU runs ${size}-bit code now, but gdb was told ${this.arch}: ${advice}.\n`);
   }
 
   /** Text for gdb's console. Only while gdb waits for a stop. */

@@ -46,7 +46,7 @@ export function targetDescription(arch: GdbArch, registers: readonly GdbRegister
       .map(({ register, number }) => describe(register, number));
     return `<feature name="${FEATURE_NAMES[feature]}">${TYPES[feature]}${list.join('')}</feature>`;
   });
-  const name = arch === 'i386' ? 'i386' : 'i386:x86-64';
+  const name = arch === 'x86-64' ? 'i386:x86-64' : arch;
   return `<?xml version="1.0"?><!DOCTYPE target SYSTEM "gdb-target.dtd"><target><architecture>${name}</architecture>${features.join('')}</target>`;
 }
 

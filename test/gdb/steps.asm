@@ -54,6 +54,9 @@ headers:
 %endif
 
         align 16
+        db "LABELS: "
+        dd begin, routine, store, target + 8, source, finish
+
 begin:
         mov SP, BASE + 0xf000
         xor BP, BP
@@ -100,7 +103,7 @@ steps:
         jz steps
         call routine
         lea DI, [B + C * 4 + 17]
-        mov [target + 8], A
+store:  mov [target + 8], A
         xadd [target + 8], D
         cmc
         stc

@@ -123,6 +123,13 @@ for (const engine of ENGINE_NAMES) {
       expect(await guest!.gone).toContain('Hello from real mode');
     });
 
+    it('says what a machine is: 16 bits, unless told otherwise', async () => {
+      const gdb = await start(engine, 'hello-real');
+      const description = await gdb.ask('qXfer:features:read:target.xml:0,4000');
+      expect(description).toContain('<architecture>i8086</architecture>');
+      expect(description).toContain('name="eip"');
+    });
+
     it('says what a machine is: 32 bits or 64', async () => {
       const gdb = await start(engine, 'hello-long', 'wait,arch=x86-64');
       const description = await gdb.ask('qXfer:features:read:target.xml:0,4000');
