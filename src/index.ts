@@ -16,6 +16,7 @@ export type {
 export type { SavedState } from '../devices/state.ts';
 export { BootError, type BootErrorCode } from '../vm/boot/errors.ts';
 export { BOOT_PROTOCOLS, type BootProtocol } from '../vm/boot/protocols.ts';
+export type { CpuidLeaf } from '../vm/cpuid.ts';
 export type { EngineChoice } from '../vm/drivers.ts';
 export { ENGINE_NAMES, type EngineName } from '../vm/engine.ts';
 export type { EngineState, MachineState, RamPart } from '../vm/machine-state.ts';
@@ -24,7 +25,18 @@ export type { Statistics } from '../vm/statistics.ts';
 export type { TraceKindName } from '../vm/trace/event.ts';
 export type { TraceEvent, TraceTotals } from '../vm/trace/reader.ts';
 export { describeEvent } from '../vm/trace/text.ts';
-export type { TableRegister } from '../vm/vcpu-state.ts';
+export {
+  type GeneralRegisters,
+  MpState,
+  type PendingEvents,
+  type PendingException,
+  type PendingInterrupt,
+  type PendingNmi,
+  type Segment,
+  type SystemRegisters,
+  type TableRegister,
+  type VcpuState,
+} from '../vm/vcpu-state.ts';
 export type { ControlName, CpuMode, MachineView, RegisterName, VcpuView } from '../vm/view.ts';
 export {
   type ConsoleConfig,

@@ -8,13 +8,19 @@ export const TSC_HZ = 1_000_000_000;
 
 /** One leaf, as a guest sees it and as struct kvm_cpuid_entry2 has it. All values unsigned 32-bit. */
 export interface CpuidLeaf {
+  /** The leaf: what the guest has in EAX. SDM volume 2A, CPUID, table 3-8. */
   readonly function: number;
+  /** The subleaf: what it has in ECX. */
   readonly index: number;
-  /** 1 where the index counts. */
+  /** 1 where the index counts, 0 where the leaf has no subleaves. */
   readonly flags: number;
+  /** EAX, as CPUID gives it. */
   readonly eax: number;
+  /** EBX. */
   readonly ebx: number;
+  /** ECX. */
   readonly ecx: number;
+  /** EDX. */
   readonly edx: number;
 }
 
