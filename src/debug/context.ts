@@ -54,8 +54,8 @@ export function stateOf(context: DebugContext): VcpuState {
  * @throws ConfigError
  */
 export function evaluate(context: DebugContext, text: string): bigint {
-  const terms = text.match(/[+-]?[^+-]+/g);
-  if (terms === null)
+  const terms = text.match(/[+-]?[^+-]*/g)?.slice(0, -1);
+  if (terms === undefined || terms.length === 0)
     throw new ConfigError('an address is missing', { hint: 'Such as 0x7c00, $rip or start_kernel+4.' });
   let sum = 0n;
   for (const term of terms) {
@@ -66,6 +66,7 @@ export function evaluate(context: DebugContext, text: string): bigint {
 }
 
 function termValue(context: DebugContext, term: string): bigint {
+  if (term === '') throw new ConfigError('a number, register or symbol is missing beside + or −');
   if (/^(0x[0-9a-f]+|\d+)$/i.test(term)) return BigInt(term);
   const { registers, system } = stateOf(context);
   if (term.startsWith('$')) {
@@ -82,9 +83,9 @@ function termValue(context: DebugContext, term: string): bigint {
   if (address !== undefined) return address;
   throw new ConfigError(`'${term}' is neither a number nor a register nor a symbol`, {
     hint:
-      context.symbols.size === 0
-        ? 'Load symbols with: symbols FILE (a vmlinux or a System.map).'
-        : 'Registers are written $rax.',
+      context.symbols.size > 0 || term.toLowerCase() in registers
+        ? 'Registers are written $rax.'
+        : "Load symbols with: symbols FILE (a vmlinux, a System.map, or what a guest's /proc/kallsyms says).",
   });
 }
 

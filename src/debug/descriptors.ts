@@ -33,6 +33,11 @@ const LONG_TYPES: Readonly<Record<number, string>> = {
 const CODE_TYPES = ['execute', 'execute/read', 'conforming', 'conforming, read'] as const;
 const DATA_TYPES = ['read', 'read/write', 'expand-down', 'expand-down, write'] as const;
 
+/** What a system segment or gate of a type is called. */
+export function systemType(type: number, isLong: boolean): string {
+  return (isLong ? LONG_TYPES[type] : SYSTEM_TYPES[type]) ?? 'reserved';
+}
+
 /** A line on a descriptor of a GDT or LDT, and how many bytes it takes. */
 export function describeDescriptor(bytes: Uint8Array, isLong: boolean): { text: string; length: 8 | 16 } {
   const data = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -53,7 +58,7 @@ export function describeDescriptor(bytes: Uint8Array, isLong: boolean): { text: 
   ];
   if (isSystem)
     return {
-      text: [(isLong ? LONG_TYPES[type] : SYSTEM_TYPES[type]) ?? 'reserved', ...common].join('  '),
+      text: [systemType(type, isLong), ...common].join('  '),
       length,
     };
   const isCode = (type & 8) !== 0;
@@ -84,7 +89,7 @@ export function describeGate(bytes: Uint8Array, mode: 'real' | 'protected' | 'lo
   const type = (high >>> 8) & 15;
   const upper = mode === 'long' ? BigInt(data.getUint32(8, true)) << 32n : 0n;
   const ist = mode === 'long' && high & 7 ? `  IST ${high & 7}` : '';
-  const name = (mode === 'long' ? LONG_TYPES[type] : SYSTEM_TYPES[type]) ?? 'reserved';
+  const name = systemType(type, mode === 'long');
   return {
     isPresent: (high & 0x8000) !== 0,
     selector: low >>> 16,

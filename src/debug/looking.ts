@@ -23,7 +23,7 @@ import {
   stateOf,
   whereLine,
 } from './context.ts';
-import { describeDescriptor, describeGate } from './descriptors.ts';
+import { describeDescriptor, describeGate, systemType } from './descriptors.ts';
 import { formatInstruction } from './disassembly.ts';
 import { explain } from './explain.ts';
 import { drawPageWalk } from './paging.ts';
@@ -49,6 +49,8 @@ const GENERAL = [
 const SEGMENTS = ['cs', 'ss', 'ds', 'es', 'fs', 'gs', 'tr', 'ldt'] as const;
 const MEMORY_MAXIMUM = 65536;
 const INSTRUCTION_MAXIMUM = 15;
+/** Of GDTR after reset. SDM volume 3A, table 9-1. */
+const RESET_LIMIT = 0xffff;
 
 export const LOOKING_COMMANDS: readonly DebugCommand[] = [
   {
@@ -165,6 +167,10 @@ export const LOOKING_COMMANDS: readonly DebugCommand[] = [
     run: (context) => {
       const { gdt, efer, cr0 } = stateOf(context).system;
       if ((cr0 & 1n) === 0n) context.print('real mode: segment registers are not looked up here yet');
+      if (gdt.base === 0n && gdt.limit === RESET_LIMIT) {
+        context.print('GDTR is as after reset: the guest has loaded no table (LGDT)');
+        return;
+      }
       const isLong = (efer & 0x400n) !== 0n;
       const bytes = context.debugger.read(context.vcpu, gdt.base, Math.min(gdt.limit + 1, MEMORY_MAXIMUM));
       context.print(`GDTR base ${hex(gdt.base)} limit ${hex(gdt.limit)}`);
@@ -185,14 +191,18 @@ export const LOOKING_COMMANDS: readonly DebugCommand[] = [
       const size = mode === 'long' ? 16 : mode === 'protected' ? 8 : 4;
       const bytes = context.debugger.read(context.vcpu, idt.base, Math.min(idt.limit + 1, 256 * size));
       context.print(`IDTR base ${hex(idt.base)} limit ${hex(idt.limit)}`);
+      if (mode === 'real') context.print('real mode: four bytes a vector, an offset and a segment');
+      let present = 0;
       for (let vector = 0; (vector + 1) * size <= bytes.length; vector++) {
         const gate = describeGate(bytes.subarray(vector * size, (vector + 1) * size), mode);
         if (!gate.isPresent) continue;
+        present++;
         const symbol = context.symbols.describe(gate.offset);
         context.print(
           `  ${hex(vector).padEnd(5)} ${hex(gate.selector)}:${hex(gate.offset)}${symbol === undefined ? '' : ` <${symbol}>`}  ${gate.text}`,
         );
       }
+      if (present === 0) context.print('none of its entries is filled in');
     },
   },
   {
@@ -253,7 +263,8 @@ function registerLines(state: VcpuState): string[] {
   lines.push(flags('cr4', system.cr4, describeRegister(system.cr4, CR4_BITS)));
   lines.push(flags('cr8', system.cr8, 'task priority'));
   lines.push(flags('efer', system.efer, describeRegister(system.efer, EFER_BITS)));
-  for (const name of SEGMENTS) lines.push(segmentLine(name, system[name]));
+  const isLong = (system.efer & 0x400n) !== 0n;
+  for (const name of SEGMENTS) lines.push(segmentLine(name, system[name], isLong));
   lines.push(`gdtr   base ${hex(system.gdt.base)} limit ${hex(system.gdt.limit)}`);
   lines.push(`idtr   base ${hex(system.idt.base)} limit ${hex(system.idt.limit)}`);
   const [dr0, dr1, dr2, dr3, dr6, dr7] = state.debug;
@@ -263,12 +274,12 @@ function registerLines(state: VcpuState): string[] {
   return lines;
 }
 
-function segmentLine(name: string, segment: Segment): string {
+function segmentLine(name: string, segment: Segment, isLong: boolean): string {
   const { selector, base, limit, s, type, dpl, present, l, db, unusable } = segment;
   const what = unusable
     ? 'unusable'
     : s === 0
-      ? `system, type ${type}`
+      ? `${systemType(type, isLong)}, DPL ${dpl}${present ? '' : ', not present'}`
       : `${type & 8 ? `${l ? 64 : db ? 32 : 16}-bit code` : 'data'}, DPL ${dpl}${present ? '' : ', not present'}`;
   return `${name.padEnd(6)} ${`0x${selector.toString(16).padStart(4, '0')}`}  base ${hex(base)} limit ${hex(limit)}  ${what}`;
 }

@@ -10,6 +10,10 @@ import type { VirtioMmio } from '../../devices/virtio/mmio.ts';
 import { hex } from '../../vm/trace/text.ts';
 import type { DebugCommand, DebugContext } from './context.ts';
 
+/** Bits 18 and 17 of the timer's LVT entry. SDM volume 3A, 10.5.1 */
+const TIMER_MODES = ['one-shot', 'periodic', 'TSC deadline', 'reserved mode'] as const;
+/** Shorthands of the ICR, bits 19 and 18; the first is that there is none. */
+const DESTINATIONS = [undefined, 'itself', 'all', 'all others'] as const;
 const DELIVERY_MODES = [
   'fixed',
   'lowest priority',
@@ -97,6 +101,19 @@ export const MACHINE_COMMANDS: readonly DebugCommand[] = [
   },
 ];
 
+/** The interrupt command register: what was sent last. SDM volume 3A, 10.6.1 */
+function describeIcr(high: number, low: number): string {
+  const to = DESTINATIONS[(low >> 18) & 3] ?? `APIC ${high >>> 24}${low & 0x800 ? ', logical' : ''}`;
+  const pending = low & 0x1000 ? ', pending' : '';
+  return `vector ${hex(low & 0xff)}, ${DELIVERY_MODES[(low >> 8) & 7]}, to ${to}${pending}`;
+}
+
+/** The divide configuration register: bits 3, 1 and 0. SDM volume 3A, figure 10-10 */
+function timerDivisor(value: number): number {
+  const code = ((value >> 1) & 4) | (value & 3);
+  return code === 7 ? 1 : 2 << code;
+}
+
 function lapicLines(page: Uint8Array): string[] {
   const data = new DataView(page.buffer, page.byteOffset, page.byteLength);
   const register = (offset: number): number => data.getUint32(offset, true);
@@ -112,21 +129,21 @@ function lapicLines(page: Uint8Array): string[] {
     `LDR ${hex(register(0xd0))}  DFR ${hex(register(0xe0))}  ESR ${hex(register(0x280))}`,
     `requested (IRR): ${vectors(0x200)}`,
     `in service (ISR): ${vectors(0x100)}`,
-    `ICR ${hex(register(0x310))}:${hex(register(0x300))}`,
+    `ICR ${hex(register(0x310))}:${hex(register(0x300))}: ${describeIcr(register(0x310), register(0x300))}`,
   ];
   ['timer', 'thermal', 'performance', 'LINT0', 'LINT1', 'error'].forEach((name, i) => {
     const value = register(0x320 + 16 * i);
     const mode = DELIVERY_MODES[(value >> 8) & 7];
     const bits = describeBits(
       value,
-      LVT_FIELDS.filter((field) => !['vector', 'mode'].includes(field.name)),
+      LVT_FIELDS.filter((field) => !['vector', 'mode', 'timer-mode'].includes(field.name)),
     );
     lines.push(
-      `LVT ${name.padEnd(11)} ${hex(value)}: vector ${hex(value & 0xff)}${i === 0 ? '' : `, ${mode}`}${bits === '' ? '' : `, ${bits}`}`,
+      `LVT ${name.padEnd(11)} ${hex(value)}: vector ${hex(value & 0xff)}${i === 0 ? `, ${TIMER_MODES[(value >> 17) & 3]}` : `, ${mode}`}${bits === '' ? '' : `, ${bits}`}`,
     );
   });
   lines.push(
-    `timer: initial count ${register(0x380)}, current ${register(0x390)}, divide ${hex(register(0x3e0))}`,
+    `timer: initial count ${register(0x380)}, current ${register(0x390)}, counts every ${timerDivisor(register(0x3e0))} bus cycles`,
   );
   return lines;
 }

@@ -86,12 +86,21 @@ for (const engine of ENGINE_NAMES) {
         'lapic',
         'ioapic',
         'virtqueue virtio-rng',
+        'gdt',
+        'idt',
+        'registers',
         'q',
       );
       expect(stdout).toMatch(/0x7c00 +31 c0 8e d8 fc be 2a 7c/);
       expect(stdout).toMatch(/port +0x3f8–0x3ff {2}serial0/);
       expect(stdout).toMatch(/0x5 +LSR +0x60 {2}THRE TEMT/);
-      expect(stdout).toMatch(/LVT timer +0x10000: vector 0x0, masked/);
+      expect(stdout).toMatch(/LVT timer +0x10000: vector 0x0, one-shot, masked/);
+      expect(stdout).toMatch(/^timer: initial count 0, current 0, counts every 2 bus cycles$/m);
+      expect(stdout).toMatch(/^ICR 0x0:0x0: vector 0x0, fixed, to APIC 0$/m);
+      // Memory at 0 is no descriptor table only because GDTR says 0 after reset.
+      expect(stdout).toMatch(/^GDTR is as after reset: /m);
+      expect(stdout).toMatch(/^tr .*busy (16|32)-bit TSS, DPL 0$/m);
+      expect(stdout).toMatch(/^ldt .*LDT, DPL 0$/m);
       expect(stdout).toMatch(/4 serial0 +masked/);
       expect(stdout).toMatch(/virtio-rng queue 0: not ready/);
     });
@@ -120,6 +129,8 @@ for (const engine of ENGINE_NAMES) {
         'x',
         'x $nowhere',
         'break nosuch',
+        'print rax',
+        'print 1+',
         'x 0xfffffff0',
         'delete 7',
         'cpu 9',
@@ -133,6 +144,8 @@ for (const engine of ENGINE_NAMES) {
         /an address is missing/,
         /no register \$nowhere/,
         /'nosuch' is neither a number nor a register nor a symbol\n {2}Load symbols/,
+        /'rax' is neither a number nor a register nor a symbol\n {2}Registers are written \$rax/,
+        /missing beside \+/,
         /nothing is mapped to RAM at 0xfffffff0/,
         /no breakpoint 7/,
         /no vCPU 9: there are 0 to 0/,
