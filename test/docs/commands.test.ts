@@ -114,6 +114,15 @@ describe.each([...new Set(shells.map(({ page }) => page))].map((page) => [page.p
   },
 );
 
+it('shows no commands that it does not account for', () => {
+  const others = all.flatMap((page) =>
+    fences(page)
+      .filter(({ info, lines }) => !/^(console|sh)\b/.test(info) && lines.some((line) => line.startsWith('$ ')))
+      .map(({ line }) => `${page.path}:${line}`),
+  );
+  expect(others, 'a block of commands is ```console, or says why it is not run').toEqual([]);
+});
+
 describe('docs/examples', () => {
   it('vmm.ts boots a guest with a device of its own, types a command, and says how it ended', async () => {
     const output = await run(`'${process.execPath}' '${join(root, 'dist/docs/examples/vmm.js')}'`, root);
