@@ -12,7 +12,7 @@ import { Convert, I32, I64 } from '../../vm/cpu/wasm/opcodes.ts';
 import { codeSize } from '../../vm/debug/debugger.ts';
 import { EXCEPTION_NAMES, hex } from '../../vm/trace/text.ts';
 import type { GeneralRegisters, VcpuState } from '../../vm/vcpu-state.ts';
-import { helperText, stringText } from './helper-text.ts';
+import { helperText, SEGMENT_NAMES, stringText } from './helper-text.ts';
 
 const NAMES = [
   'rax',
@@ -32,7 +32,6 @@ const NAMES = [
   'r14',
   'r15',
 ] as const;
-const SEGMENTS = ['ES', 'CS', 'SS', 'DS', 'FS', 'GS', 'LDTR', 'TR', 'GDTR', 'IDTR', ''] as const;
 const CONDITIONS = [
   'OF',
   'not OF',
@@ -237,7 +236,7 @@ class Writer {
         // The rare way is all that the instruction does; the other is the same, faster.
         return this.block(statement.whenTrue ?? [], indent);
       case Stmt.helper:
-        return [`${indent}${helperText(HELPER_NAMES[k]!, this.form.entry.name)}`];
+        return [`${indent}${helperText(HELPER_NAMES[k]!, this.form.entry.name, h)}`];
       case Stmt.raise:
         return [`${indent}raise ${EXCEPTION_NAMES[k] ?? `exception ${k}`}${h >= 0 ? `(${hex(h)})` : ''}`];
       default:
@@ -377,7 +376,7 @@ class Writer {
     const number = segment < 0 ? this.instruction.segment : segment;
     const text = this.text(offset);
     const plain = this.segmentBase(segment) === 0n && number !== Seg.fs && number !== Seg.gs;
-    return plain ? text : `${SEGMENTS[number]}:${text}`;
+    return plain ? text : `${SEGMENT_NAMES[number]}:${text}`;
   }
 
   private segmentBase(segment: number): bigint {
@@ -481,12 +480,15 @@ function registerName(register: number, bits: number): string {
 /** A name for a place in the CPU's state. */
 function fieldName(address: number): string {
   if (address >= State.segBase && address < State.segBase + 80)
-    return `${SEGMENTS[(address - State.segBase) >> 3]} base`;
+    return `${SEGMENT_NAMES[(address - State.segBase) >> 3]} base`;
   if (address >= State.segSelector && address < State.segSelector + 40)
-    return SEGMENTS[(address - State.segSelector) >> 2]!;
+    return SEGMENT_NAMES[(address - State.segSelector) >> 2]!;
   if (address >= State.segLimit && address < State.segLimit + 40)
-    return `${SEGMENTS[(address - State.segLimit) >> 2]} limit`;
+    return `${SEGMENT_NAMES[(address - State.segLimit) >> 2]} limit`;
   if (address === State.eflags) return 'EFLAGS';
+  // Between an instruction and its helper.
+  if (address === State.scratch) return 'the value';
+  if (address === State.ea) return 'the address';
   const found = Object.entries(State).find(([, at]) => at === address);
   return found === undefined ? `state 0x${address.toString(16)}` : found[0].toUpperCase();
 }

@@ -15,7 +15,27 @@ const STRINGS: Readonly<Record<string, string>> = {
   OUTS: 'the port in DX ← memory[DS:SI]; SI moves on',
 };
 
+/** Segment registers by number. */
+export const SEGMENT_NAMES = [
+  ...['ES', 'CS', 'SS', 'DS', 'FS', 'GS', 'LDTR', 'TR', 'GDTR', 'IDTR', ''],
+] as const;
+
 const SENTENCES: Readonly<Partial<Record<HelperName, string>>> = {
+  privileged: '#GP unless CPL is 0',
+  pusha: 'pushes the eight general registers, the stack pointer as it was before',
+  popa: 'pops the general registers but the stack pointer',
+  bound: '#BR unless the register lies within the two bounds in memory',
+  xlat: 'AL ← memory[DS:BX + AL]',
+  smsw: 'stores the low bits of CR0',
+  lmsw: 'CR0, bits 3 to 0 ← the value, but PE is never cleared; #GP unless CPL is 0',
+  sldt: 'stores LDTR’s selector',
+  str: 'stores TR’s selector',
+  xgetbv: 'EDX:EAX ← XCR0',
+  xsetbv: 'XCR0 ← EDX:EAX; #GP unless CPL is 0',
+  vmcall: 'a hypercall: an exit to the VMM',
+  rdrand: 'a register ← a random number; CF ← 1',
+  rdseed: 'a register ← a random number; CF ← 1',
+  cmpxchg16b: 'if RDX:RAX = memory128: memory128 ← RCX:RBX, ZF ← 1; else RDX:RAX ← memory128, ZF ← 0',
   in: 'the accumulator ← the port, an exit to the VMM; #GP if IOPL and the I/O bitmap forbid it',
   out: 'the port ← the accumulator, an exit to the VMM; #GP if IOPL and the I/O bitmap forbid it',
   hlt: 'stops until an interrupt comes; #GP unless CPL is 0',
@@ -27,8 +47,6 @@ const SENTENCES: Readonly<Partial<Record<HelperName, string>>> = {
   int3: 'goes through the IDT’s gate for vector 3, #BP',
   into: 'goes through the IDT’s gate for vector 4, #OF, if OF is set',
   iret: 'pops RIP, CS and EFLAGS, and SS and RSP where the privilege changes or in 64-bit mode',
-  loadSegment:
-    'the segment register ← a selector, with base, limit and rights from its descriptor (in real mode: base ← selector × 16)',
   storeSegment: 'stores the segment register’s selector',
   loadFarPointer: 'loads a pointer’s offset, and its selector with the descriptor behind it',
   jumpFar:
@@ -36,11 +54,6 @@ const SENTENCES: Readonly<Partial<Record<HelperName, string>>> = {
   callFar: 'pushes CS and RIP, then CS:RIP ← the far pointer, perhaps through a call gate',
   returnFar: 'pops RIP and CS, and SS and RSP where the privilege changes',
   enter: 'makes a stack frame: pushes RBP, RBP ← RSP, room for locals',
-  moveFromControl: 'a register ← the control register; #GP unless CPL is 0',
-  moveToControl:
-    'the control register ← a register: CR0 and CR4 may change mode and paging, CR3 empties the TLB; #GP unless CPL is 0',
-  moveFromDebug: 'a register ← the debug register; #GP unless CPL is 0',
-  moveToDebug: 'the debug register ← a register; #GP unless CPL is 0',
   clts: 'CR0.TS ← 0; #GP unless CPL is 0',
   lgdt: 'GDTR ← limit and base from memory; #GP unless CPL is 0',
   lidt: 'IDTR ← limit and base from memory; #GP unless CPL is 0',
@@ -74,7 +87,31 @@ export function stringText(name: string): string | undefined {
   return STRINGS[name] ?? STRINGS[name.replace(/B$/, '')];
 }
 
-/** @param name - the instruction's name in the table */
-export function helperText(helper: HelperName, name: string): string {
-  return SENTENCES[helper] ?? `what ${name} does as a whole, in the CPU's helper '${helper}'`;
+/** Sentences that say what the instruction is about. @param n - number of the register, or what else the helper gets */
+const SENTENCES_OF: Readonly<Partial<Record<HelperName, (n: number) => string>>> = {
+  loadSegment: (n) =>
+    `${SEGMENT_NAMES[n & 15]} ← the value as selector, with base, limit and rights from its descriptor (in real mode: base ← selector × 16)`,
+  moveFromControl: (n) => `the value ← CR${n}; #GP unless CPL is 0`,
+  moveToControl: (n) =>
+    `CR${n} ← the value${CONTROL_EFFECTS[n] === undefined ? '' : `: ${CONTROL_EFFECTS[n]}`}; #GP unless CPL is 0`,
+  moveFromDebug: (n) => `the value ← DR${n}; #GP unless CPL is 0`,
+  moveToDebug: (n) => `DR${n} ← the value; #GP unless CPL is 0`,
+};
+const CONTROL_EFFECTS: Readonly<Record<number, string>> = {
+  0: 'may change mode and paging',
+  3: 'the root of the page tables, which empties the TLB but for global pages',
+  4: 'may change how paging works',
+  8: 'the task priority',
+};
+
+/**
+ * @param name - the instruction's name in the table
+ * @param argument - what the helper gets
+ */
+export function helperText(helper: HelperName, name: string, argument: number): string {
+  return (
+    SENTENCES_OF[helper]?.(argument) ??
+    SENTENCES[helper] ??
+    `what ${name} does as a whole, in the CPU's helper '${helper}'`
+  );
 }
