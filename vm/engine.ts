@@ -93,6 +93,8 @@ export interface EngineCapabilities {
   readonly platformTimer: boolean;
   /** Most hardware breakpoints and watchpoints of a debugger. */
   readonly hardwareBreakpoints: number;
+  /** Whether these can watch data, too. */
+  readonly watchpoints: boolean;
 }
 
 /** Whether a driver works on this host, and if not why. */

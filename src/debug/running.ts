@@ -3,6 +3,7 @@
  */
 import { ConfigError } from '../../devices/errors.ts';
 import { hex } from '../../vm/trace/text.ts';
+import { MpState } from '../../vm/vcpu-state.ts';
 import {
   count,
   type DebugCommand,
@@ -26,6 +27,7 @@ export const RUNNING_COMMANDS: readonly DebugCommand[] = [
     usage: '[n]',
     summary: 'do one instruction, or n, on this vCPU alone and without interrupts',
     run: async (context, [times]) => {
+      mustRun(context);
       for (let n = count(times, 1, STEPS_MAXIMUM); n > 0 && !context.debugger.machine.hasEnded; n--)
         await context.go(() => context.debugger.step(context.vcpu));
     },
@@ -42,6 +44,7 @@ export const RUNNING_COMMANDS: readonly DebugCommand[] = [
     usage: '',
     summary: 'as step, but over calls, interrupts and repeated string instructions',
     run: async (context) => {
+      mustRun(context);
       const pc = context.debugger.linearPc(context.vcpu);
       const [instruction] = context.disassemble(pc, 1);
       if (instruction?.comesBack !== true) {
@@ -129,6 +132,15 @@ export const RUNNING_COMMANDS: readonly DebugCommand[] = [
     },
   },
 ];
+
+/** @throws ConfigError for a vCPU that does nothing before another has started it: a step would never end */
+function mustRun({ debugger: target, vcpu }: DebugContext): void {
+  const { mpState } = target.state(vcpu);
+  if (mpState !== MpState.uninitialized && mpState !== MpState.initReceived) return;
+  throw new ConfigError(`vCPU ${vcpu} does nothing before another has started it`, {
+    hint: 'Choose the other with: cpu 0. A breakpoint where this one begins stops it in time.',
+  });
+}
 
 /** Goes on from a breakpoint: the instruction under it is done first. */
 async function passCurrent(context: DebugContext, then: () => Promise<void>): Promise<void> {

@@ -50,6 +50,17 @@ for (const engine of ENGINE_NAMES) {
       expect(status).toBe(0);
     });
 
+    it('refuses to step a vCPU that nobody has started yet', () => {
+      const { stdout, status } = debug(
+        ['cpu 1', 'step', 'next', 'cpu 0', 'step', 'continue'],
+        ...['--engine', engine, '--guest', 'smp', '--cpus', '2'],
+      );
+      expect(stdout.match(/vCPU 1 does nothing before another has started it/g)).toHaveLength(2);
+      expect(stdout).toMatch(/^vCPU 0, 32-bit code, at /m);
+      expect(stdout).toContain('Two CPUs');
+      expect(status).toBe(0);
+    });
+
     it('steps over calls and runs to an address', () => {
       // call 0x7c05; nop; hlt … ; inc bx; ret
       const kernel = join(folder, 'call.bin');
@@ -109,6 +120,7 @@ for (const engine of ENGINE_NAMES) {
       const { stdout } = lab(
         'hello-real',
         'explain',
+        'explain 0x7c02',
         'explain 0x7c05',
         'explain 0x7c08',
         'explain 0x7c09',
@@ -117,6 +129,7 @@ for (const engine of ENGINE_NAMES) {
       );
       expect(stdout).toMatch(/xor ax, ax\nXOR .*16-bit operands\)/);
       expect(stdout).toMatch(/SF ZF PF ← of .*; OF CF ← 0/);
+      expect(stdout).toMatch(/the value ← AX\n.*DS ← the value as selector/);
       expect(stdout).toMatch(/SI ← 0x7c2a/);
       expect(stdout).toMatch(/the accumulator ← memory\[DS:SI\]/);
       expect(stdout).toMatch(/RIP ← 0x7c1f if ZF, else 0x7c0d/);

@@ -117,7 +117,9 @@ describe.each([...new Set(shells.map(({ page }) => page))].map((page) => [page.p
 it('shows no commands that it does not account for', () => {
   const others = all.flatMap((page) =>
     fences(page)
-      .filter(({ info, lines }) => !/^(console|sh)\b/.test(info) && lines.some((line) => line.startsWith('$ ')))
+      .filter(
+        ({ info, lines }) => !/^(console|sh)\b/.test(info) && lines.some((line) => line.startsWith('$ ')),
+      )
       .map(({ line }) => `${page.path}:${line}`),
   );
   expect(others, 'a block of commands is ```console, or says why it is not run').toEqual([]);

@@ -177,6 +177,16 @@ for (const engine of ENGINE_NAMES) {
 // A KVM without hardware behind it has no data breakpoints.
 const complete = ['jit', 'interp', ...(support.usable ? ['kvm'] : [])];
 const skipped = complete.includes('kvm') ? '' : ' (kvm skipped: here it has no hardware behind it)';
+
+describe.skipIf(noKvm !== '' || support.usable)(`watchpoints on a KVM without hardware${noKvm}`, () => {
+  it('are refused, since they would never stop the guest', async () => {
+    const gdb = await start('kvm', 'hello-real');
+    expect(await gdb.ask('Z2,9000,1')).toBe('E16');
+    expect(await gdb.ask('Z1,7c02,1')).toBe('OK');
+    expect(await gdb.ask('c')).toBe('T05thread:1;hwbreak:;');
+  });
+});
+
 for (const engine of complete) {
   describe(`watchpoints on ${engine}${skipped}`, () => {
     it('stops after the access, for writes and for any', async () => {

@@ -1,6 +1,6 @@
 /**
  * What the rig takes from Debian: the stock cloud kernel with its modules, which is both the host inside
- * the rig and one of its guests, and a busybox for their user space. Downloaded once, then kept.
+ * the rig and one of its guests, a busybox for their user space, and gdb. Downloaded once, then kept.
  */
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -50,6 +50,11 @@ export function debianKernel(): DebianKernel {
 /** A static busybox with all of its applets. */
 export function debianBusybox(): string {
   return join(unpackedPackage('busybox-static'), 'bin/busybox');
+}
+
+/** A gdb without Python. */
+export function debianGdb(): string {
+  return join(unpackedPackage('gdb-minimal'), 'usr/bin/gdb');
 }
 
 /** The files of these modules and of what they need, in the order in which to load them. */

@@ -1,6 +1,6 @@
 /**
  * The rig's initramfs: archives one behind the other, which the kernel unpacks in turn. The large one
- * with Node.js and the kernel modules changes seldom and is kept; the one with the project is made anew.
+ * with Node.js, gdb and the kernel modules changes seldom and is kept; the one with the project is made anew.
  */
 import {
   chmodSync,
@@ -14,8 +14,9 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { type DebianKernel, debianBusybox, moduleFiles } from './debian.ts';
-import { cache, cacheFolder, command, root, say, shell } from './tools.ts';
+import { type DebianKernel, debianBusybox, debianGdb, moduleFiles } from './debian.ts';
+import { assembleSteps, STEPS_VARIANTS, stepsName } from './stock-gdb.ts';
+import { cache, cacheFolder, command, RigError, root, say, shell } from './tools.ts';
 
 /** In the rig: KVM on the SVM that QEMU emulates, and taps. */
 const HOST_MODULES = ['kvm_amd', 'tun'];
@@ -45,6 +46,19 @@ function copy(from: string, tree: string, path: string): void {
   const file = join(tree, path);
   mkdirSync(dirname(file), { recursive: true });
   copyFileSync(from, file);
+}
+
+/** A program, and the shared libraries of this host that it needs. */
+function addProgram(from: string, tree: string, path: string): void {
+  copy(from, tree, path);
+  const libraries = command('ldd', [from]);
+  const missing = /^\s*(\S+) => not found/m.exec(libraries)?.[1];
+  if (missing !== undefined) {
+    throw new RigError(
+      `${basename(path)} needs ${missing}, which this host lacks: sudo apt-get install gdb has it.`,
+    );
+  }
+  for (const [, library] of libraries.matchAll(/(\/\S+\.so\S*)/g)) copy(library!, tree, library!);
 }
 
 function freshTree(name: string): string {
@@ -98,14 +112,13 @@ poweroff -f
 
 /** What stays the same from run to run. */
 function baseArchive(kernel: DebianKernel): string {
-  const file = join(cacheFolder('images'), `base-${process.version}-${kernel.release}.cpio`);
+  const file = join(cacheFolder('images'), `base-${process.version}-gdb-${kernel.release}.cpio`);
   if (existsSync(file)) return file;
-  say('packing Node.js, kernel modules and busybox');
+  say('packing Node.js, gdb, kernel modules and busybox');
   const tree = freshTree('base-tree');
   copy(debianBusybox(), tree, 'bin/busybox');
-  copy(process.execPath, tree, 'bin/node');
-  for (const [, library] of command('ldd', [process.execPath]).matchAll(/(\/\S+\.so\S*)/g))
-    copy(library!, tree, library!);
+  addProgram(process.execPath, tree, 'bin/node');
+  addProgram(debianGdb(), tree, 'bin/gdb');
   copy(kernel.vmlinuz, tree, 'stock/vmlinuz');
   place(tree, 'etc/passwd', 'root:x:0:0:root:/:/bin/sh\n', 0o644);
   place(tree, 'load-modules', addModules(tree, kernel, HOST_MODULES), 0o644);
@@ -160,11 +173,22 @@ function vmlinuxOf(bzImage: string): string {
   return file;
 }
 
+/** The programs that gdb steps through. @returns their places in the rig, with their files */
+function stepsPrograms(): [string, string][] {
+  return STEPS_VARIANTS.map((variant) => {
+    const name = stepsName(variant);
+    const file = join(cacheFolder('images', 'steps'), name);
+    assembleSteps(variant, file);
+    return [`stock/steps/${name}`, file];
+  });
+}
+
 /** The whole initramfs. @param script - shell lines that the rig's first process runs in the project's folder */
 export function rigInitramfs(kernel: DebianKernel, script: string): string {
   const extra = new Map([
     ['stock/initramfs.cpio', stockGuestInitramfs(kernel)],
     ['stock/vmlinux-x86_64', vmlinuxOf(join(root, 'guests/linux/images/bzImage-x86_64'))],
+    ...stepsPrograms(),
   ]);
   const parts = [baseArchive(kernel), projectArchive(script, extra)];
   const file = join(cacheFolder('images'), 'rig-initramfs.cpio');

@@ -305,12 +305,26 @@ function stepsOf(output: string, wanted: number): string[] {
   );
 }
 
-/** What gdb shows after each step of a program of the host's. */
+/** Linux has refused a program segments of 16 bits, as Debian's cloud kernel does. */
+export class No16BitSegments extends Error {
+  constructor() {
+    super(
+      'this kernel has no 16-bit segments for programs: boot one with CONFIG_X86_16BIT (Debian: linux-image-amd64)',
+    );
+  }
+}
+
+/**
+ * What gdb shows after each step of a program of the host's.
+ * @throws No16BitSegments
+ */
 export async function hostSteps(variant: StepsVariant, steps: number, patienceS: number): Promise<string[]> {
   const program = stepsProgram({ ...variant, isGuest: false });
   // The kernel sets RSP and EFLAGS alone; that of 16-bit code has first to get there.
   const commands = ['starti', ...stepCommands(variant, program.begin, steps)];
-  return stepsOf(await runGdb(commands, patienceS, program.path), steps);
+  const output = await runGdb(commands, patienceS, program.path);
+  if (variant.width === 16 && /exited with code 01/.test(output)) throw new No16BitSegments();
+  return stepsOf(output, steps);
 }
 
 /** What gdb shows after each step of the same code in a guest. */

@@ -30,6 +30,7 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   depmod: 'kmod',
   ldd: 'libc-bin',
   lz4: 'lz4',
+  nasm: 'nasm',
 };
 
 /** @throws RigError that names the packages to install */

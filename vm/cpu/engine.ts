@@ -48,6 +48,7 @@ const CAPABILITIES: EngineCapabilities = {
   tap: false,
   platformTimer: true,
   hardwareBreakpoints: 32,
+  watchpoints: true,
 };
 
 /** How long a thread may take to come to rest. */

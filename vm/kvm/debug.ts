@@ -41,6 +41,7 @@ export class KvmDebug {
   private readonly memory: GuestMemory;
   private readonly systemOf: (vcpu: number) => SystemRegisters;
   private readonly flags: number;
+  private readonly watches: boolean;
   private settings = NO_DEBUGGING;
   /** Where software breakpoints are in RAM. */
   private places: Gpa[] = [];
@@ -53,16 +54,19 @@ export class KvmDebug {
   /**
    * @param vcpus - descriptors
    * @param flags - what KVM_CAP_SET_GUEST_DEBUG2 says; 0 on kernels that don't know it
+   * @param watches - whether debug registers see accesses to data
    */
   constructor(
     vcpus: readonly number[],
     memory: GuestMemory,
     flags: number,
+    watches: boolean,
     systemOf: (vcpu: number) => SystemRegisters,
   ) {
     this.vcpus = vcpus;
     this.memory = memory;
     this.flags = flags;
+    this.watches = watches;
     this.systemOf = systemOf;
   }
 
@@ -71,6 +75,11 @@ export class KvmDebug {
     if (settings.hardware.length > DEBUG_REGISTERS) {
       throw new Type2Error('BREAKPOINT', `the processor has ${DEBUG_REGISTERS} debug registers`, {
         hint: 'Remove a hardware breakpoint or a watchpoint.',
+      });
+    }
+    if (!this.watches && settings.hardware.some(({ access }) => access !== 'execute')) {
+      throw new Type2Error('BREAKPOINT', 'this /dev/kvm has no hardware behind it, and can watch no data', {
+        hint: 'Watch on --engine jit; gdb can do it by steps, too: set can-use-hw-watchpoints 0.',
       });
     }
     const inRegisters = DEBUG_REGISTERS - settings.hardware.length;

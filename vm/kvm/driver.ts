@@ -41,7 +41,8 @@ export const kvmDriver: EngineDriver = {
   },
 
   create(parts: MachineParts, events: EngineEvents): Engine {
-    return new KvmEngine(parts, events);
+    // Whoever makes a machine without asking first finds out for himself.
+    return new KvmEngine(parts, events, probed?.capabilities?.completeInstructionSet ?? true);
   },
 };
 

@@ -71,15 +71,18 @@ export class KvmEngine implements Engine {
   private readonly debug: KvmDebug;
   private closing: Promise<void> | undefined;
 
-  /** @throws HostError when the host refuses; nothing is left behind then. ConfigError for what KVM can't do */
-  constructor(parts: MachineParts, events: EngineEvents) {
+  /**
+   * @param complete - whether KVM has hardware behind it
+   * @throws HostError when the host refuses; nothing is left behind then. ConfigError for what KVM can't do
+   */
+  constructor(parts: MachineParts, events: EngineEvents, complete: boolean) {
     if (parts.deterministic) throw new ConfigError('kvm has no virtual time');
     this.parts = parts;
     this.events = events;
     this.control = new Control(parts.control);
     this.clock = new HostClock(this.control);
     this.system = new KvmSystem();
-    this.capabilities = kvmCapabilities(this.system, true);
+    this.capabilities = kvmCapabilities(this.system, complete);
     // Threads load their code while this one makes the VM; they wait for their data.
     const thread = (role: ThreadRole): KvmThread => new KvmThread(role, (message) => this.hear(message));
     this.vcpuThreads = Array.from({ length: parts.cpus }, () => thread('vcpu-thread'));
@@ -99,6 +102,7 @@ export class KvmEngine implements Engine {
         this.vcpus.map(({ fd }) => fd),
         this.memory,
         this.system.capability('KVM_CAP_SET_GUEST_DEBUG2'),
+        this.capabilities.watchpoints,
         (index) => this.vcpus[index]!.state.getSystem(),
       );
     } catch (error) {
@@ -399,5 +403,7 @@ export function kvmCapabilities(system: KvmSystem, complete: boolean): EngineCap
     tap: true,
     platformTimer: false,
     hardwareBreakpoints: DEBUG_REGISTERS,
+    // The kernel's instruction emulator looks at no debug register when it accesses memory.
+    watchpoints: complete,
   };
 }

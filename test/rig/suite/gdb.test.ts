@@ -1,16 +1,24 @@
 /**
- * The gdb stub on KVM: the processor's steps, INT3 and debug registers. What the steps leave in the registers is
- * compared with the CPU in TypeScript, which is compared with the host's gdb elsewhere (test/gdb).
+ * gdb on KVM: the processor's steps, INT3 and debug registers, first in gdb's own protocol, then by stock gdb. What
+ * steps leave in the registers is compared with the CPU in TypeScript, and with what gdb sees of the same code as a
+ * program of the host's.
  */
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import * as sessions from '../gdb-sessions.ts';
 import { I386, RspClient, X86_64 } from '../rsp-client.ts';
-import { isEmulated, linux, PATIENCE_S, root, runGuest, show } from './support.ts';
+import { guestSteps, hostSteps, missingTools, No16BitSegments, type Width } from '../stock-gdb.ts';
+import { isEmulated, linux, PATIENCE_S, root, runGuest, show, temporaryFolder } from './support.ts';
 
 const CLI = join(root, 'dist/bin/main.cjs');
 const STEPS = 50;
+/** For Type2 to end when it is told to; under emulation all takes long. */
+const END_MS = 60_000;
+/** After so long a guest has come by all there is in it. */
+const RUN_ON_MS = 20_000;
 let nextPort = 20_000 + (process.pid % 1000) * 10;
 
 /** Runs something with gdb's side of a guest that waits for it. */
@@ -52,17 +60,55 @@ async function withGuest(
   } finally {
     gdb.close();
     child.kill();
+    const timer = setTimeout(() => child.kill('SIGKILL'), END_MS);
     await gone;
+    clearTimeout(timer);
   }
+  assert.notEqual(child.signalCode, 'SIGKILL', `${engine}: Type2 did not end when it was told to`);
   return output;
 }
 
-/** QEMU's emulation of SVM neither intercepts a nested guest's INT3 nor arms its debug registers. */
-const skip = isEmulated
-  ? 'QEMU tells a nested hypervisor of no breakpoints: run this on a host with KVM'
-  : false;
-
 const LAB = ['--guest', 'hello-real', '--memory', '16M'];
+
+/**
+ * Whether a guest stops at a breakpoint that it comes by.
+ * @param before - breakpoints at places that it doesn't come by
+ */
+async function stopsAt(breakpoint: string, before: readonly string[] = []): Promise<boolean> {
+  let hasStopped = false;
+  await withGuest('kvm', LAB, 'i386', async (gdb) => {
+    for (const one of [...before, breakpoint]) assert.equal(await gdb.ask(one), 'OK');
+    gdb.tell('vCont;c');
+    // One that runs on prints its line and is off (W00), or is lost where INT3 has led it.
+    const answer = await Promise.race([gdb.next(), sleep(RUN_ON_MS).then(() => 'runs on')]);
+    hasStopped = answer.startsWith('T05');
+  });
+  return hasStopped;
+}
+
+/**
+ * QEMU's emulation of SVM takes DR7 from the VMCB without setting its breakpoints (helper_vmrun), and looks at no
+ * intercept of #BP when INT3 raises it (raise_interrupt2). Whether that is so is tried out each time: one that does
+ * better runs all tests, and so does every real processor, where nothing is tried.
+ */
+async function breakpointsMissing(): Promise<string | false> {
+  if (!isEmulated) return false;
+  const works = {
+    'debug registers': await stopsAt('Z1,7c05,1'),
+    // The debug registers are given to the first four.
+    INT3: await stopsAt(
+      'Z0,7c05,1',
+      ['7d00', '7d01', '7d02', '7d03'].map((place) => `Z0,${place},1`),
+    ),
+  };
+  const fails = Object.entries(works).filter(([, stops]) => !stops);
+  return (
+    fails.length > 0 &&
+    `a guest under this QEMU ran past breakpoints by ${fails.map(([name]) => name).join(' and by ')}: run this on a host with KVM`
+  );
+}
+
+const skip = await breakpointsMissing();
 
 test('gdb breaks in software and in hardware', { skip }, async () => {
   await withGuest('kvm', LAB, 'i386', async (gdb) => {
@@ -158,3 +204,62 @@ test('gdb interrupts a running Linux, looks at its memory and both vCPUs, steps,
   });
   assert.match(output, /Power down|power/i);
 });
+
+// Stock gdb
+
+const WIDTHS: readonly Width[] = [16, 32, 64];
+/** Of one session, in seconds. */
+const SESSION_S = 3 * PATIENCE_S;
+const noGdb = missingTools() ?? false;
+
+for (const width of WIDTHS) {
+  test(`stock gdb sees what it sees of a program of the host's, for ${STEPS} steps of ${width}-bit code`, {
+    skip: noGdb,
+  }, async (t) => {
+    const variant = { width, isGuest: false, integerOnly: false };
+    const expected = await hostSteps(variant, STEPS, SESSION_S).catch((error) => {
+      if (!(error instanceof No16BitSegments)) throw error;
+      // npm test compares these two, on hosts whose kernel has them.
+      t.diagnostic(`compared with the CPU in TypeScript instead: ${error.message}`);
+      return guestSteps('interp', variant, STEPS, SESSION_S);
+    });
+    assert.deepEqual(await guestSteps('kvm', variant, STEPS, SESSION_S), expected);
+  });
+
+  test(`stock gdb steps, reads and writes registers and memory in ${width}-bit code`, { skip: noGdb }, () =>
+    sessions.steps('kvm', width, SESSION_S),
+  );
+
+  test(`stock gdb breaks and watches in ${width}-bit code`, { skip: noGdb || skip }, () =>
+    sessions.breakpoints('kvm', width, SESSION_S),
+  );
+}
+
+test('stock gdb shows two vCPUs as threads', { skip: noGdb }, () => sessions.threads('kvm', SESSION_S));
+
+test('stock gdb stops the vCPU that comes by', { skip: noGdb || skip }, () =>
+  sessions.threadBreakpoint('kvm', SESSION_S),
+);
+
+const folder = temporaryFolder();
+const twoCpus = (command: string): string[] => [
+  ...['--engine', 'kvm', '--cpus', '2', '--memory', '128M'],
+  ...linux(command),
+];
+
+async function symbols(): Promise<sessions.KernelSymbols> {
+  const { stdout } = await runGuest(linux(sessions.SYMBOLS_COMMAND));
+  return sessions.symbolFile(stdout, join(folder, 'symbols'));
+}
+
+test(
+  'stock gdb attaches to a running Linux, looks, steps, interrupts and lets go',
+  {
+    skip: noGdb,
+  },
+  async () => sessions.runningLinux(twoCpus('echo user space; sleep 20'), await symbols(), SESSION_S),
+);
+
+test('stock gdb stops a booting Linux at functions by their names', { skip: noGdb || skip }, async () =>
+  sessions.bootingLinux(twoCpus('true'), await symbols(), SESSION_S),
+);
