@@ -88,6 +88,21 @@ export function runVcpu(loop: VcpuLoop): string | undefined {
 }
 
 /**
+ * Does for an access what {@link runVcpu} does, for a driver whose guest code waits in the middle of the instruction.
+ * Hot path.
+ * @param reason - io or mmio
+ */
+export function serveExit(loop: VcpuLoop, reason: ExitReason): void {
+  const { vcpu, pio, mmio, control, counts, observer } = loop;
+  counts[reason] = counts[reason]! + 1;
+  control.countExit(vcpu.index);
+  if (observer !== undefined) observer.exit(vcpu, reason);
+  if (reason === ExitReason.io) serveAccesses(vcpu, pio, 0);
+  else serveAccesses(vcpu, mmio, 1);
+  if (observer !== undefined) observer.served(vcpu, reason);
+}
+
+/**
  * Serves the accesses of one exit. A string instruction repeats one port; data wider than four bytes
  * (MMIO) goes over the bus in two halves, low first.
  * @param step - 1 where successive bytes have successive addresses (MMIO), 0 where they have not

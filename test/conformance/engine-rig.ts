@@ -5,7 +5,7 @@ import { InterruptBus } from '../../devices/interrupt-bus.ts';
 import { LocalApic } from '../../devices/lapic.ts';
 import { DeviceState } from '../../devices/state.ts';
 import { CpuCode } from '../../vm/cpu/code.ts';
-import { Cpu } from '../../vm/cpu/cpu.ts';
+import { Cpu, type CpuHost } from '../../vm/cpu/cpu.ts';
 import { buildHandlers, type HandlerModule } from '../../vm/cpu/handlers.ts';
 import type { CpuMemory } from '../../vm/cpu/memory.ts';
 import { cpuid } from '../../vm/cpuid.ts';
@@ -34,7 +34,7 @@ function handlers(): HandlerModule | undefined {
 }
 
 /** @param compiles - whether the program may have a JIT */
-export function makeCpu(memory: CpuMemory, compiles: boolean, cpus = 1): CpuRig {
+export function makeCpu(memory: CpuMemory, compiles: boolean, cpus = 1, host: Partial<CpuHost> = {}): CpuRig {
   let tsc = 0;
   const apics = Array.from({ length: cpus }, (_, id) => {
     const apic = new LocalApic(`lapic${id}`, DeviceState.alone(LocalApic.layout), {
@@ -62,6 +62,7 @@ export function makeCpu(memory: CpuMemory, compiles: boolean, cpus = 1): CpuRig 
     externalInterrupt: () => -1,
     hasExternalInterrupt: () => false,
     random: () => 0x1234_5678,
+    ...host,
     undefinedInstruction: (name) => {
       undefinedInstructions.set(name, (undefinedInstructions.get(name) ?? 0) + 1);
     },

@@ -187,6 +187,108 @@ describe('the CPU', () => {
     expect([0, 4, 8, 12].map((at) => memory.get(RAM_START + 0x30_0000 + at))).toEqual([9, 9, 9, 9]);
   });
 
+  describe('that has accesses served while the instruction waits', () => {
+    type Access = { readonly address: number; readonly isWrite: boolean; readonly value: number };
+    const DEVICE = [0, 0, 0, 0xd0];
+    /** What a program is and does comes after; HLT ends it. */
+    const programs = new Map<string, readonly number[]>([
+      // mov ebx, 3; l: mov eax, [device]; mov [device + 4], eax; inc edx; dec ebx; jnz l
+      ['loads and stores', [0xbb, 3, 0, 0, 0, 0xa1, ...DEVICE, 0xa3, 4, 0, 0, 0xd0, 0x42, 0x4b, 0x75, 0xf2]],
+      // mov ecx, 100; l: mov al, [device]; dec ecx; jnz l
+      ['more than are served in one go', [0xb9, 100, 0, 0, 0, 0xa0, ...DEVICE, 0x49, 0x75, 0xf8]],
+      // mov esi, device; mov edi, device + 0x1000; movsd; movsw
+      ['from device to device', [0xbe, ...DEVICE, 0xbf, 0, 0x10, 0, 0xd0, 0xa5, 0x66, 0xa5]],
+      // mov esi, device; mov edi, next; movsb; next: nop, which becomes what was read
+      ['from device to code', [0xbe, ...DEVICE, 0xbf, ...word(CODE + 11), 0xa4, 0x90]],
+      // push dword [device]; pop dword [device + 4]
+      ['between device and stack', [0xff, 0x35, ...DEVICE, 0x8f, 0x05, 4, 0, 0, 0xd0]],
+      // xchg [device], eax; add [device], eax
+      ['reads and writes in one', [0x87, 0x05, ...DEVICE, 0x01, 0x05, ...DEVICE]],
+      // mov esi, device; mov edi, 0x300000; mov ecx, 4; rep movsd; mov edi, device; mov cl, 3; rep stosw
+      [
+        'repeated string instructions',
+        [
+          0xbe,
+          ...DEVICE,
+          0xbf,
+          0,
+          0,
+          0x30,
+          0,
+          0xb9,
+          4,
+          0,
+          0,
+          0,
+          0xf3,
+          0xa5,
+          0xbf,
+          ...DEVICE,
+          0xb1,
+          3,
+          0x66,
+          0xf3,
+          0xab,
+        ],
+      ],
+    ]);
+
+    /** Each read gives another number, and INC EAX where it becomes code. */
+    const answerTo = (count: number): number => 0x40 + count * 0x0101_0100;
+
+    function outcome(code: readonly number[], compiles: boolean, leaves?: (count: number) => boolean) {
+      const accesses: Access[] = [];
+      let left = 0;
+      const answer = (): void => {
+        const { address, isWrite, bytes } = one.access;
+        const value = isWrite ? memory.get(ACCESS_DATA) & (bytes === 4 ? -1 : (1 << (8 * bytes)) - 1) : 0;
+        if (!isWrite) memory.set(ACCESS_DATA, answerTo(accesses.length));
+        accesses.push({ address, isWrite, value });
+      };
+      const serveAccess = (): boolean => {
+        answer();
+        return leaves!(accesses.length);
+      };
+      const { cpu: one } = makeCpu(memory, compiles, 1, leaves === undefined ? {} : { serveAccess });
+      start([...code, 0xf4], one);
+      for (let exit: CpuExit = CpuExit.slice; exit !== CpuExit.halted; ) {
+        const half = one.settle();
+        exit = half === CpuExit.slice ? one.run(100_000) : half;
+        if (exit !== CpuExit.mmio) continue;
+        left++;
+        answer();
+      }
+      const registers = Array.from({ length: 8 }, (_, n) => memory.reg(n));
+      return { seen: { accesses, registers, executed: one.executed }, left };
+    }
+
+    for (const [name, code] of programs) {
+      it(`does the same as one that is left for each: ${name}`, () => {
+        const { seen, left } = outcome(code, true);
+        expect(left).toBe(seen.accesses.length);
+        for (const compiles of [true, false]) {
+          for (const leaves of [() => false, () => true, (count: number) => count % 2 === 0]) {
+            const served = outcome(code, compiles, leaves);
+            expect(served.seen).toEqual(seen);
+            expect(served.left).toBeLessThanOrEqual(left);
+          }
+        }
+      });
+    }
+
+    it('is not left for loads and stores', () => {
+      expect(outcome(programs.get('loads and stores')!, true, () => false).left).toBe(0);
+    });
+
+    it('goes on behind the instruction when there is something to look at', () => {
+      // mov eax, [device]; inc ebx; hlt
+      const { cpu: one } = makeCpu(memory, true, 1, { serveAccess: () => true });
+      start([0xa1, ...DEVICE, 0x43, 0xf4], one);
+      expect(one.run(100_000)).toBe(CpuExit.slice);
+      expect([memory.get(State.rip), memory.reg(3), one.executed]).toEqual([CODE + 5, 0, 1]);
+    });
+  });
+
   it('comes back in the middle of a long repeat', () => {
     // std; mov edi, 0x300000; mov ecx, 0x200000; rep stosb; hlt
     start([0xfd, 0xbf, 0, 0, 0x30, 0, 0xb9, 0, 0, 0x20, 0, 0xf3, 0xaa, 0xf4]);

@@ -16,7 +16,7 @@ import { loadDeviceModules } from '../device-modules.ts';
 import { buildPlatform, type PlatformHost } from '../platform.ts';
 import { NamedCounters, threadCounters } from '../statistics.ts';
 import { Tracer } from '../trace/tracer.ts';
-import { runVcpu } from '../vcpu-loop.ts';
+import { runVcpu, serveExit } from '../vcpu-loop.ts';
 import { Chips } from './chips.ts';
 import { CpuCode } from './code.ts';
 import { Cpu } from './cpu.ts';
@@ -125,6 +125,8 @@ function runThread(data: CpuThreadData, modules: readonly AnyDeviceModule[], por
       }
       return random[--randomLeft]! | 0;
     },
+    // Whose turn it is depends on how many accesses there were, and with virtual time not on where a slice ends.
+    ...(parts.deterministic && parts.cpus > 1 ? {} : { serveAccess: () => group!.serveAccess() }),
     observer: tracer,
     debug: data.debug,
   });
@@ -146,7 +148,9 @@ function runThread(data: CpuThreadData, modules: readonly AnyDeviceModule[], por
   const { pio, mmio } = platform;
   let failure: string | undefined;
   try {
-    failure = runVcpu({ vcpu: group, pio, mmio, control, counts: counters.exits, observer: tracer });
+    const loop = { vcpu: group, pio, mmio, control, counts: counters.exits, observer: tracer };
+    group.serve = (reason) => serveExit(loop, reason);
+    failure = runVcpu(loop);
   } catch (error) {
     control.end('error');
     if (error instanceof DeviceModuleError) failure = error.message;

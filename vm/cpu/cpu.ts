@@ -72,6 +72,12 @@ export interface CpuHost {
   externalInterrupt(apic: LocalApic): number;
   hasExternalInterrupt(apic: LocalApic): boolean;
   random(): number;
+  /**
+   * Serves a device access of the running instruction there and then: {@link Cpu.access} says which, data lies at
+   * {@link ACCESS_DATA}. Absent where guest code has to be left for each.
+   * @returns whether guest code must be left after this instruction, since the access has changed more than the device
+   */
+  serveAccess?(): boolean;
   readonly observer?: CpuObserver | undefined;
   /** A debugger's settings: see debug.ts. */
   readonly debug?: SharedArrayBuffer;
@@ -90,6 +96,10 @@ const APIC_EOI = 0xb0;
 const APIC_CURRENT_COUNT = 0x390;
 /** Accesses of one instruction that have been served, to be given to it when it is begun anew. */
 const REPLAYS_MAXIMUM = 64;
+/** Words of a served access's data. */
+const REPLAY_WORDS = 2;
+/** Device accesses that a run serves without leaving guest code: with more it would look around too late. */
+const SERVED_MAXIMUM = 32;
 
 export class Cpu implements CpuContext, MmuClient {
   readonly memory: CpuMemory;
@@ -111,9 +121,18 @@ export class Cpu implements CpuContext, MmuClient {
   /** Record of the instruction that called back last, perhaps with {@link STACK_ACCESS}; 0 while blocks are looked up. */
   private record = 0;
   private pendingExit: CpuExit = CpuExit.slice;
-  private readonly replayData = new Uint8Array(REPLAYS_MAXIMUM * 8);
+  private readonly replayData = new Int32Array(REPLAYS_MAXIMUM * REPLAY_WORDS);
   private replayCount = 0;
   private replayAt = 0;
+  /** How many accesses the running instruction has been served without being left; which one it is, by {@link executedNow}. */
+  private servedCount = 0;
+  private servedAt = -1;
+  /** Such accesses that are left of this run. */
+  private servedLeft = 0;
+  /** Whether the access that calls back is one that can be served there and then. */
+  private isPlainAccess = false;
+  /** Whether bytes that had been decoded were written. */
+  private hasChangedCode = false;
 
   constructor(memory: CpuMemory, program: CpuCode, apics: readonly LocalApic[], host: CpuHost) {
     this.memory = memory;
@@ -374,6 +393,8 @@ export class Cpu implements CpuContext, MmuClient {
     const { memory } = this;
     const end = this.executed + instructions;
     let oneByOne = false;
+    this.servedLeft = SERVED_MAXIMUM;
+    this.servedAt = -1;
     this.yields = false;
     this.hasEndedTurn = false;
     while (this.executed < end) {
@@ -405,7 +426,8 @@ export class Cpu implements CpuContext, MmuClient {
         return CpuExit.shutdown;
       }
       if (this.debug.watchHit >= 0) return CpuExit.debug;
-      if (this.yields) return CpuExit.slice;
+      // An instruction that is to be begun anew comes first: what it has been served has happened.
+      if (this.yields && this.replayCount === 0) return CpuExit.slice;
     }
     return CpuExit.slice;
   }
@@ -435,14 +457,21 @@ export class Cpu implements CpuContext, MmuClient {
    * the budget elsewhere.
    */
   get executedNow(): number {
-    if (!this.inHelper) return this.executed;
+    return this.inHelper || this.isServing ? this.nowAtRecord : this.executed;
+  }
+
+  /** Instructions that were done before that of the record which called back; before the last look, if none did. */
+  private get nowAtRecord(): number {
     const { memory } = this;
-    const undone = memory.u16[((this.record & ~STACK_ACCESS) + Op.place + 2) >> 1]!;
+    const record = this.record & ~STACK_ACCESS;
+    if (record === 0) return this.executed;
+    const undone = memory.u16[(record + Op.place + 2) >> 1]!;
     return this.executed + this.sliceStart - memory.get(State.budget) - undone;
   }
 
   private isShutDown = false;
   private inHelper = false;
+  private isServing = false;
   /** Whether the slice shall end although there are instructions left. */
   private yields = false;
 
@@ -534,7 +563,7 @@ export class Cpu implements CpuContext, MmuClient {
    */
   private caught(thrown: unknown): boolean {
     const { memory } = this;
-    this.inHelper = false;
+    this.inHelper = this.isServing = this.isPlainAccess = false;
     if (thrown === INSTRUCTION_EXIT && INSTRUCTION_EXIT.kind === 'full') return true;
     if (thrown === INSTRUCTION_EXIT && INSTRUCTION_EXIT.kind === 'done') {
       // State.rip is the next instruction, and only those after this one are given back to the budget.
@@ -544,8 +573,11 @@ export class Cpu implements CpuContext, MmuClient {
       return true;
     }
     const onStack = this.usedStackSegment();
+    const now = this.nowAtRecord;
     this.placeRip();
     if (thrown instanceof InstructionExit) {
+      // What it has been served already is given to it when it is begun anew.
+      if (this.servedAt === now) this.replayCount = this.servedCount;
       if (thrown.kind === 'step') memory.set(State.interruptShadow, 1);
       else this.pendingExit = CpuExit.mmio;
       return false;
@@ -777,9 +809,8 @@ export class Cpu implements CpuContext, MmuClient {
   portString(port: number, bytes: 1 | 2 | 4, isWrite: boolean): void {
     const { memory, access } = this;
     if (this.replayAt < this.replayCount) {
-      if (!isWrite)
-        memory.u8.set(this.replayData.subarray(this.replayAt * 8, this.replayAt * 8 + bytes), STRING_SCRATCH);
-      this.replayAt++;
+      if (isWrite) this.replayAt++;
+      else this.replay(STRING_SCRATCH);
       return;
     }
     this.deviceAccess(port, bytes, isWrite);
@@ -818,13 +849,58 @@ export class Cpu implements CpuContext, MmuClient {
       return;
     }
     if (this.replayAt < this.replayCount) {
-      memory.u8.set(this.replayData.subarray(this.replayAt * 8, this.replayAt * 8 + bytes), host);
-      this.replayAt++;
+      this.replay(host);
       return;
     }
     this.deviceAccess(gpa, bytes, false);
+    if (this.serve()) {
+      memory.set64(host, memory.get(ACCESS_DATA), memory.get(ACCESS_DATA + 4));
+      return;
+    }
     INSTRUCTION_EXIT.kind = 'mmio';
     throw INSTRUCTION_EXIT;
+  }
+
+  /** Gives the next served access to the instruction that has been begun anew. */
+  private replay(host: number): void {
+    const at = this.replayAt++ * REPLAY_WORDS;
+    this.memory.set64(host, this.replayData[at]!, this.replayData[at + 1]!);
+  }
+
+  /** Remembers what the access at hand came to. */
+  private keep(index: number): void {
+    const { memory, replayData } = this;
+    replayData[index * REPLAY_WORDS] = memory.get(ACCESS_DATA);
+    replayData[index * REPLAY_WORDS + 1] = memory.get(ACCESS_DATA + 4);
+  }
+
+  /**
+   * Serves the access at hand without leaving guest code, where that is possible. When others must look around after
+   * it, the instruction is begun anew by itself, with the answer at hand, and guest code left behind it.
+   * @returns whether it has been served; otherwise the instruction has to be left
+   * @throws INSTRUCTION_EXIT
+   */
+  private serve(): boolean {
+    const { host } = this;
+    // Instructions that read and write, and string instructions in bulk, have more to undo.
+    if (!this.isPlainAccess || this.mmu.stepping || this.servedLeft === 0 || host.serveAccess === undefined)
+      return false;
+    this.servedLeft--;
+    this.isServing = true;
+    this.hasChangedCode = false;
+    const changesMore = host.serveAccess();
+    const now = this.nowAtRecord;
+    this.isServing = false;
+    if (now !== this.servedAt) {
+      this.servedAt = now;
+      this.servedCount = 0;
+    }
+    this.keep(this.servedCount++);
+    if (changesMore || this.yields || this.hasChangedCode || this.hasInterrupt) {
+      this.yields = true;
+      this.runAlone();
+    }
+    return true;
   }
 
   writeDevice(gpa: number, bytes: number, host: number): void {
@@ -842,7 +918,9 @@ export class Cpu implements CpuContext, MmuClient {
       return;
     }
     this.deviceAccess(gpa, bytes, true);
-    memory.u8.copyWithin(ACCESS_DATA, host, host + Math.min(bytes, 8));
+    if (bytes === 4) memory.set(ACCESS_DATA, memory.data.getInt32(host, true));
+    else memory.u8.copyWithin(ACCESS_DATA, host, host + Math.min(bytes, 8));
+    if (this.serve()) return;
     INSTRUCTION_EXIT.kind = 'mmio';
     throw INSTRUCTION_EXIT;
   }
@@ -868,8 +946,7 @@ export class Cpu implements CpuContext, MmuClient {
         else memory.u8.copyWithin(State.gpr, ACCESS_DATA, ACCESS_DATA + access.bytes);
       }
     } else if (this.pendingExit === CpuExit.mmio) {
-      this.replayData.set(memory.u8.subarray(ACCESS_DATA, ACCESS_DATA + 8), this.replayCount * 8);
-      this.replayCount++;
+      this.keep(this.replayCount++);
     }
     this.pendingExit = CpuExit.slice;
   }
@@ -890,7 +967,9 @@ export class Cpu implements CpuContext, MmuClient {
   }
 
   codeWritten(gpa: number, bytes: number): boolean {
-    return this.code.written(gpa, bytes);
+    const any = this.code.written(gpa, bytes);
+    this.hasChangedCode ||= any;
+    return any;
   }
 
   // The rest of CpuContext
@@ -994,7 +1073,10 @@ export class Cpu implements CpuContext, MmuClient {
     return {
       missRead: (bytes, record) => {
         this.record = record!;
-        return mmu.readable(memory.i32[low]!, memory.i32[low + 1]!, bytes!);
+        this.isPlainAccess = bytes! <= 8;
+        const host = mmu.readable(memory.i32[low]!, memory.i32[low + 1]!, bytes!);
+        this.isPlainAccess = false;
+        return host;
       },
       missProbe: (bytes, record) => {
         this.record = record!;
@@ -1002,7 +1084,9 @@ export class Cpu implements CpuContext, MmuClient {
       },
       missStore: (bytes, record) => {
         this.record = record!;
+        this.isPlainAccess = bytes! <= 8;
         mmu.write(memory.i32[low]!, memory.i32[low + 1]!, bytes!, State.storeValue);
+        this.isPlainAccess = false;
       },
       finishStore: (host, bytes, record) => {
         this.record = record!;

@@ -46,6 +46,8 @@ export class CpuGroup implements Vcpu {
   readonly exit: Exit = { address: 0, size: 1, count: 1, isWrite: false, dataOffset: ACCESS_DATA };
   readonly data: DataView;
   readonly debugEvent: DebugEvent = debugEvent(0);
+  /** Serves what {@link exit} is about: the loop that this group runs in. */
+  serve: (reason: ExitReason) => void = () => {};
   private readonly parts: CpuGroupParts;
   /** Instructions that are left of the selected vCPU's turn. */
   private turn = 0;
@@ -63,6 +65,19 @@ export class CpuGroup implements Vcpu {
     this.parts = parts;
     this.instructionsBefore = parts.instructions[0]!;
     this.data = parts.memory.data;
+  }
+
+  /**
+   * Serves an access of the running instruction while that waits.
+   * @returns whether guest code must be left behind it, since there is something to do here
+   */
+  serveAccess(): boolean {
+    const { control } = this.parts;
+    this.serve(this.accessOf(CpuExit.mmio));
+    this.turn -= EXIT_COST;
+    return (
+      this.notified.length > 0 || this.nextDeadline === 0 || control.request !== Request.run || control.ended
+    );
   }
 
   /** A queue has work; done before guest code runs again. */
