@@ -40,6 +40,25 @@ describe('tables as text', () => {
     expect(formatTable(table)).toBe('disk        jit\nread, MB/s  10.0 (10.0–10.0)\nflush, µs   –\n');
   });
 
+  it('say none for a row that has figures only in columns with a unit of their own', () => {
+    const table: Table = {
+      name: 't',
+      title: 'disk',
+      columns: [
+        { name: 'jit', title: 'jit' },
+        { name: 'to-tcg', title: '× tcg', unit: 'ratio' },
+      ],
+      rows: [
+        { name: 'a', title: 'read', unit: 'MB/s', better: 'more', cells: { jit: figure(10, 0) } },
+        { name: 'b', title: 'flush', unit: 'µs', better: 'less', cells: { jit: figure(10, 0) } },
+        { name: 'mean', title: 'mean', unit: 'ratio', better: 'neither', cells: { 'to-tcg': figure(2, 0) } },
+      ],
+    };
+    expect(formatTable(table)).toMatch(/^disk .*\nread, MB\/s .*\nflush, µs .*\nmean {2,}–/);
+    const same = { ...table, rows: [table.rows[0]!, table.rows[2]!] };
+    expect(formatTable(same)).toMatch(/^disk, MB\/s .*\nread .*\nmean {2,}–/);
+  });
+
   it('are followed by notes and by what went wrong', () => {
     const part = { ...partOf({ kvm: figure(1) }), errors: ['the guest computed a wrong result'] };
     expect(formatPart(part)).toMatch(/^Exits & more \(3 s\)\n\n[\s\S]*\na note\nWRONG: the guest computed/);

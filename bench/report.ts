@@ -134,21 +134,34 @@ export function showCell(cell: Cell | undefined, unit: Unit): string {
 }
 
 /** The unit that all rows of a table have, if there is one. */
-export function commonUnit({ columns, rows }: Table): Unit | undefined {
-  if (columns.every(({ unit }) => unit !== undefined)) return undefined;
-  const units = new Set(rows.map(({ unit }) => unit));
+export function commonUnit(table: Table): Unit | undefined {
+  const units = new Set(table.rows.filter((row) => usesUnit(row, table)).map(({ unit }) => unit));
   return units.size === 1 ? [...units][0] : undefined;
+}
+
+/** Whether a row's unit says anything: not where all of its cells are in columns with a unit of their own. */
+function usesUnit({ cells }: Row, { columns }: Table): boolean {
+  const own = columns.filter(({ unit }) => unit === undefined);
+  const filled = own.some(({ name }) => cells[name] !== undefined);
+  return filled || (own.length > 0 && Object.keys(cells).length === 0);
+}
+
+/** What a table is of, with the unit if all rows have one. */
+export function titleOfTable(table: Table): string {
+  const unit = commonUnit(table);
+  return unit === undefined ? table.title : `${table.title}, ${unit}`;
+}
+
+/** What a row is, with its unit where that isn't in the table's title. */
+export function titleOfRow(row: Row, table: Table): string {
+  return commonUnit(table) === undefined && usesUnit(row, table) ? `${row.title}, ${row.unit}` : row.title;
 }
 
 /** A table as text, columns aligned. */
 export function formatTable(table: Table): string {
-  const unit = commonUnit(table);
-  const head = [
-    unit === undefined ? table.title : `${table.title}, ${unit}`,
-    ...table.columns.map(({ title }) => title),
-  ];
+  const head = [titleOfTable(table), ...table.columns.map(({ title }) => title)];
   const lines = table.rows.map((row) => [
-    unit === undefined ? `${row.title}, ${row.unit}` : row.title,
+    titleOfRow(row, table),
     ...table.columns.map((column) => showCell(row.cells[column.name], unitOf(row, column))),
   ]);
   return alignColumns([head, ...lines]);

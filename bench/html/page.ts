@@ -4,13 +4,14 @@
 import { compareReports, differences, showChange } from '../compare.ts';
 import { showHost } from '../host.ts';
 import {
-  commonUnit,
   isFigure,
   type Part,
   type Report,
   showCell,
   showFigure,
   type Table,
+  titleOfRow,
+  titleOfTable,
   unitOf,
 } from '../report.ts';
 import { type Bar, barChart, escapeMarkup, histogramChart } from './charts.ts';
@@ -62,7 +63,6 @@ function section(part: Part): string {
 }
 
 function tableMarkup(table: Table): string {
-  const unit = commonUnit(table);
   const heads = table.columns.map(({ title }) => `<th>${escapeMarkup(title)}</th>`).join('');
   const rows = table.rows.map((row) => {
     const cells = table.columns.map((column) => {
@@ -70,11 +70,10 @@ function tableMarkup(table: Table): string {
       const style = isFigure(cell) ? 'number' : 'text';
       return `<td class="${style}">${escapeMarkup(showCell(cell, unitOf(row, column)))}</td>`;
     });
-    const title = unit === undefined ? `${row.title}, ${row.unit}` : row.title;
-    return `<tr><td>${escapeMarkup(title)}</td>${cells.join('')}</tr>`;
+    return `<tr><td>${escapeMarkup(titleOfRow(row, table))}</td>${cells.join('')}</tr>`;
   });
-  const title = unit === undefined ? table.title : `${table.title}, ${unit}`;
-  return `<table><thead><tr><th>${escapeMarkup(title)}</th>${heads}</tr></thead><tbody>${rows.join('')}</tbody></table>`;
+  const title = escapeMarkup(titleOfTable(table));
+  return `<table><thead><tr><th>${title}</th>${heads}</tr></thead><tbody>${rows.join('')}</tbody></table>`;
 }
 
 /** Figures of one unit share a chart; ratios and shares have none. Histograms, where there are some, take its place. */

@@ -112,7 +112,7 @@ export function peerTable(
     const mean = {
       name: 'mean',
       title: 'geometric mean',
-      unit: peerRows[0]!.unit,
+      unit: 'ratio',
       better: 'neither',
     } as const;
     rows.push({ ...mean, cells: Object.fromEntries(cells) });
