@@ -33,12 +33,16 @@ static int transfer(int is_write, u32 at, u32 size) {
                   : CALL(pread64, disk_file, disk_buffer, size, at, 0) == (long)size;
 }
 
-/* Reads what it then writes, so that the disk stays as it is: small transfers all over it, and large ones. */
+/*
+ * Reads what it then writes, so that the disk stays as it is: small transfers all over it, and large ones. It says how
+ * far it has come: who is silent for long has failed.
+ */
 static void warm_up(void) {
   static int done;
   if (done++) return;
   seed = 5;
   for (int i = 0; i < WARM_TRANSFERS; i++) {
+    if (i % 1000 == 0) say("warm-up for");
     u32 at = next_random() % (DISK_SIZE / BLOCK) * BLOCK;
     got += !transfer(0, at, BLOCK) + !transfer(1, at, BLOCK);
   }

@@ -11,6 +11,7 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
@@ -26,6 +27,8 @@ const DEPENDENCIES = ['koffi', '@koromix/koffi-linux-x64', 'commander', 'valibot
 
 /** Where the project is, in the rig. */
 const PROJECT = '/type2';
+/** Where the C loop of the exits is there. */
+export const C_LOOP = '/bin/type2-c-loop';
 
 function archive(tree: string, file: string): void {
   shell(
@@ -126,6 +129,30 @@ function baseArchive(kernel: DebianKernel): string {
   return file;
 }
 
+/** Where QEMU looks for its firmware from: ../share/qemu. */
+const QEMU = 'usr/bin/qemu-system-x86_64';
+/** What its microvm boots a kernel with. */
+const QEMU_FIRMWARE = ['qboot.rom', 'linuxboot_dma.bin', 'kvmvapic.bin'].map(
+  (name) => `/usr/share/qemu/${name}`,
+);
+
+/** Who else takes part in the benchmarks: QEMU, and the C loop of the exits, since there is no compiler in the rig. */
+function peersArchive(): string {
+  const file = join(cacheFolder('images'), 'peers.cpio');
+  const tree = freshTree('peers-tree');
+  addProgram(command('which', ['qemu-system-x86_64']).trim(), tree, QEMU);
+  symlinkSync(`/${QEMU}`, join(tree, 'bin', basename(QEMU)));
+  for (const path of QEMU_FIRMWARE) copy(path, tree, path);
+  try {
+    const source = join(root, 'bench/exits/peer.c');
+    command('cc', ['-O2', '-pthread', '-static', '-o', join(tree, C_LOOP), source]);
+  } catch {
+    say('the C loop does not compile here, and takes no part: sudo apt-get install gcc libc6-dev');
+  }
+  archive(tree, file);
+  return file;
+}
+
 /** The project as it has been built, and the first process. @param script - what that process runs */
 function projectArchive(script: string, extra: ReadonlyMap<string, string>): string {
   const tree = freshTree('project-tree');
@@ -183,16 +210,20 @@ function stepsPrograms(): [string, string][] {
   });
 }
 
-/** The whole initramfs. @param script - shell lines that the rig's first process runs in the project's folder */
-export function rigInitramfs(kernel: DebianKernel, script: string): string {
+/**
+ * The whole initramfs.
+ * @param script - shell lines that the rig's first process runs in the project's folder
+ * @param withPeers - for benchmarks
+ */
+export function rigInitramfs(kernel: DebianKernel, script: string, withPeers: boolean): string {
   const extra = new Map([
     ['stock/initramfs.cpio', stockGuestInitramfs(kernel)],
     ['stock/vmlinux-x86_64', vmlinuxOf(join(root, 'guests/linux/images/bzImage-x86_64'))],
     ...stepsPrograms(),
   ]);
-  const parts = [baseArchive(kernel), projectArchive(script, extra)];
+  const parts = [baseArchive(kernel), ...(withPeers ? [peersArchive()] : []), projectArchive(script, extra)];
   const file = join(cacheFolder('images'), 'rig-initramfs.cpio');
-  shell('cat "$2" "$3" > "$1"', [file, ...parts], cache);
+  shell('file=$1; shift; cat "$@" > "$file"', [file, ...parts], cache);
   say(`initramfs of ${Math.round(statSync(file).size / 2 ** 20)} MiB`);
   return file;
 }

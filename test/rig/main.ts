@@ -14,7 +14,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { probeDriver } from '../../vm/drivers.ts';
 import { debianKernel } from './debian.ts';
-import { rigInitramfs } from './initramfs.ts';
+import { C_LOOP, rigInitramfs } from './initramfs.ts';
 import { bootRig, END_MARK } from './qemu.ts';
 import { RigError, requirePrograms, root, say } from './tools.ts';
 
@@ -56,8 +56,8 @@ async function main(): Promise<number> {
   const quoted = testArguments().map((argument) => `'${argument.replaceAll("'", "'\\''")}'`);
   const script = options.shell
     ? 'setsid cttyhack sh'
-    : `TYPE2_STOCK=/stock TYPE2_PASTE_BYTES=${process.env['TYPE2_PASTE_BYTES'] ?? 65536} FORCE_COLOR=0 node ${quoted.join(' ')} < /dev/null\necho ${END_MARK} $?`;
-  const initramfs = rigInitramfs(kernel, script);
+    : `TYPE2_STOCK=/stock TYPE2_C_LOOP=${C_LOOP} TYPE2_PASTE_BYTES=${process.env['TYPE2_PASTE_BYTES'] ?? 65536} FORCE_COLOR=0 node ${quoted.join(' ')} < /dev/null\necho ${END_MARK} $?`;
+  const initramfs = rigInitramfs(kernel, script, options.bench !== undefined);
   say(`booting ${kernel.release} under QEMU`);
   return bootRig(kernel, initramfs, Number(options.timeout), options.shell);
 }
