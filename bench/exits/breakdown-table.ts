@@ -12,14 +12,12 @@ const TOLERANCE = 0.1;
 /**
  * All arguments have an element a round, in ns.
  * @param whole - an exit on Type2
- * @param inC - an exit in the C loop
- * @param besides - an exit in the C loop, taken right before `own`
+ * @param inC - an exit in the C loop, taken in turns with the whole and with the loop of `own`
  * @param ioctls - an ioctl that does nothing, in C
  */
 export function breakdownTable(
   whole: readonly number[],
   inC: readonly number[],
-  besides: readonly number[],
   ioctls: readonly number[],
   own: readonly OwnParts[],
 ): { table: Table; note: string } {
@@ -38,7 +36,7 @@ export function breakdownTable(
   const call = summarize(ioctls).median;
   const alone = own.map(({ ioctl, dispatch, device }, round) => ioctl - ioctls[round]! + dispatch + device);
   // What Type2 adds to the C loop's exit, the two taken one right after the other.
-  const cold = own.map(({ loop }, round) => Math.max(loop - besides[round]! - alone[round]!, 0));
+  const cold = own.map(({ loop }, round) => Math.max(loop - inC[round]! - alone[round]!, 0));
   const sums = own.map((_, round) => inC[round]! + alone[round]! + cold[round]!);
   const rows = [
     row(

@@ -14,7 +14,7 @@ import type { Cell, Column, Part, Row, Table } from '../report.ts';
 import { histogram, quantile, summarize } from '../statistics.ts';
 import type { OwnParts } from './breakdown.ts';
 import { breakdownTable } from './breakdown-table.ts';
-import { OPERATIONS, type Operation } from './guest.ts';
+import { OPERATIONS, type Operation, type Samples } from './guest.ts';
 import { type CompiledPeer, compilePeer, type Subject, type2Subject } from './run.ts';
 
 /** Options of the exit benchmarks. */
@@ -42,8 +42,8 @@ const QUANTILES = [
 
 /** The exit that is taken apart. */
 const PIO_OUT = OPERATIONS.find(({ name }) => name === 'pio-out')!;
-/** How often it is measured in turns with the C loop's, each round. */
-const PAIRS = 4;
+/** How often it is measured each round, in turns: in the C loop, in Type2's loop alone, in a whole machine. */
+const TURNS = 4;
 /** Added to an operation's name for its second figure. */
 const MORE = '-more';
 
@@ -77,7 +77,8 @@ export async function benchExits(options: ExitsOptions): Promise<Part> {
     }
     const results = new Results();
     const own: OwnParts[] = [];
-    const besides: number[] = [];
+    const inC: number[] = [];
+    const whole: number[] = [];
     const ioctls: number[] = [];
     const progress = progressOf('exits');
     for (let round = 0; round < options.rounds; round++) {
@@ -87,16 +88,22 @@ export async function benchExits(options: ExitsOptions): Promise<Part> {
         progress(`round ${round + 1} of ${options.rounds}, ${operation.name}`);
         for (const subject of order) await results.run(subject, operation, options.short);
       }
-      if (peer === undefined) continue;
+      const kvm = subjects.find(({ name }) => name === 'kvm');
+      if (peer === undefined || kvm === undefined) continue;
       const { measureExit, measureOwnParts } = await import('./breakdown.ts');
-      let [inC, loop] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
+      let [least, loop, machine] = [
+        Number.POSITIVE_INFINITY,
+        Number.POSITIVE_INFINITY,
+        Number.POSITIVE_INFINITY,
+      ];
       // The least of some: what others do to the processor's clock and caches must not pass for Type2's doing.
-      for (let turn = 0; turn < PAIRS; turn++) {
-        const { first } = await peer.run(PIO_OUT, PIO_OUT.rounds);
-        inC = Math.min(inC, quantile(first, 0.5));
+      for (let turn = 0; turn < TURNS; turn++) {
+        least = Math.min(least, median(await peer.run(PIO_OUT, PIO_OUT.rounds)));
         loop = Math.min(loop, measureExit());
+        machine = Math.min(machine, median(await kvm.run(PIO_OUT, PIO_OUT.rounds)));
       }
-      besides.push(inC);
+      inC.push(least);
+      whole.push(machine);
       own.push({ ...measureOwnParts(), loop });
       ioctls.push(peer.emptyIoctl());
     }
@@ -104,14 +111,10 @@ export async function benchExits(options: ExitsOptions): Promise<Part> {
       results.overview(subjects, peer),
       ...subjects.map((subject) => results.distribution(subject)),
     ];
-    if (peer !== undefined && own.length > 0) {
-      const whole = results.medians('kvm', PIO_OUT.name);
-      const inC = results.medians('c', PIO_OUT.name);
-      if (whole !== undefined && inC !== undefined) {
-        const { table, note } = breakdownTable(whole, inC, besides, ioctls, own);
-        tables.push(table);
-        notes.push(note);
-      }
+    if (own.length > 0) {
+      const { table, note } = breakdownTable(whole, inC, ioctls, own);
+      tables.push(table);
+      notes.push(note);
     }
     notes.push(...EXPLANATIONS);
     const seconds = (performance.now() - began) / 1000;
@@ -119,6 +122,10 @@ export async function benchExits(options: ExitsOptions): Promise<Part> {
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+function median({ first }: Samples): number {
+  return quantile(first, 0.5);
 }
 
 const EXPLANATIONS = [
