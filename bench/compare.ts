@@ -45,12 +45,14 @@ function figures(report: Report): Map<string, NamedFigure> {
   const all = new Map<string, NamedFigure>();
   for (const part of report.parts) {
     for (const table of part.tables) {
+      // Tables of one part may have the same rows.
+      const place = part.tables.length > 1 ? `${part.name}, ${table.title}` : part.name;
       for (const row of table.rows) {
         for (const column of table.columns) {
           const figure = row.cells[column.name];
           if (!isFigure(figure)) continue;
           all.set([part.name, table.name, row.name, column.name].join('/'), {
-            title: `${part.name}: ${row.title}, ${column.title}`,
+            title: `${place}: ${row.title}, ${column.title}`,
             unit: unitOf(row, column),
             better: directionOf(row, column),
             figure,
