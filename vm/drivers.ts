@@ -3,8 +3,9 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { ConfigError, Type2Error } from '../devices/errors.ts';
+import { warmUpCpu } from './cpu/thread.ts';
 import { ENGINE_NAMES, type EngineDriver, type EngineName, type EngineSupport } from './engine.ts';
-import { coolDown as coolDownKvm, warmUp as warmUpKvm } from './kvm/thread.ts';
+import { warmUpKvm } from './kvm/thread.ts';
 
 /** `auto`, or a driver by name. */
 export type EngineChoice = 'auto' | EngineName;
@@ -32,11 +33,15 @@ const LOADERS: Readonly<Record<EngineName, () => Promise<EngineDriver>>> = {
 };
 
 /**
- * Begins what a machine will most likely need, while it is not yet known what machine.
- * @param kvmNamed - whether KVM was asked for; otherwise it is begun where the processor can run it
+ * Begins what a machine will most likely need, while it is not yet known what machine: the thread of KVM's vCPU or
+ * that of the CPU in TypeScript. To be ended by `coolDown` of warm-threads.ts if there is none.
+ * @param named - the driver that was asked for, if any; else KVM is begun where the processor can run it
  */
-export function warmUp(kvmNamed: boolean): void {
-  if (supportsKvm && existsSync('/dev/kvm') && (kvmNamed || hasVirtualization())) warmUpKvm();
+export function warmUpDriver(named: EngineName | undefined): void {
+  const canKvm = supportsKvm && existsSync('/dev/kvm');
+  if (named === undefined ? canKvm && hasVirtualization() : named === 'kvm') {
+    if (canKvm) warmUpKvm();
+  } else warmUpCpu();
 }
 
 /** Whether the processor says that it can run guests: VT-x or AMD-V. */
@@ -46,11 +51,6 @@ function hasVirtualization(): boolean {
   } catch {
     return false;
   }
-}
-
-/** Ends what {@link warmUp} began and nobody used. To be waited for before the process exits. */
-export async function coolDown(): Promise<void> {
-  await coolDownKvm();
 }
 
 const supportsKvm = process.platform === 'linux' && process.arch === 'x64';

@@ -2,13 +2,14 @@
  * Counters of what a machine did: exits by reason for each vCPU, and accesses by device. They live in
  * shared memory, are written by whoever does the work, and never cleared while the machine lives.
  */
+import { monotonicNow } from './clock.ts';
 import { EXIT_REASON_NAMES } from './engine.ts';
 
 /** Most devices on all buses together that are counted. */
 const DEVICES_MAXIMUM = 64;
 const REASONS = EXIT_REASON_NAMES.length;
 /** Every vCPU thread counts in a row of its own, so that no two write to one word. */
-const ROW = REASONS + 2 * DEVICES_MAXIMUM + 1;
+const ROW = REASONS + 2 * DEVICES_MAXIMUM + 2;
 
 /** Shared memory for the counters of `threads` vCPU threads. */
 export function statisticsBuffer(threads: number): SharedArrayBuffer {
@@ -78,6 +79,8 @@ export interface ThreadCounters {
   readonly mmio: Float64Array;
   /** One number: instructions executed, where the driver counts them. */
   readonly instructions: Float64Array;
+  /** One number: when the thread turned to the guest, as `monotonicNow()` has it. */
+  readonly began: Float64Array;
 }
 
 /** The counters that vCPU `thread` writes. */
@@ -87,7 +90,8 @@ export function threadCounters(buffer: SharedArrayBuffer, thread: number): Threa
     exits: row.subarray(0, REASONS),
     pio: row.subarray(REASONS, REASONS + DEVICES_MAXIMUM),
     mmio: row.subarray(REASONS + DEVICES_MAXIMUM, REASONS + 2 * DEVICES_MAXIMUM),
-    instructions: row.subarray(ROW - 1),
+    instructions: row.subarray(ROW - 2, ROW - 1),
+    began: row.subarray(ROW - 1),
   };
 }
 
@@ -101,6 +105,8 @@ export interface Statistics {
   readonly instructions: number | undefined;
   /** How often instructions that the CPU in TypeScript hasn't got raised #UD, by name. */
   readonly undefinedInstructions: Readonly<Record<string, number>>;
+  /** When the guest was let run: milliseconds of `performance.now()` on the main thread. Undefined before. */
+  readonly began: number | undefined;
 }
 
 /** @param pioNames, mmioNames - device names in order of their index on each bus */
@@ -113,6 +119,7 @@ export function gatherStatistics(
   const exits: Record<string, number> = {};
   const devices: Record<string, number> = {};
   let instructions = 0;
+  const [began] = threadCounters(buffer, 0).began;
   const add = (into: Record<string, number>, name: string | undefined, count: number): void => {
     if (name !== undefined && count > 0) into[name] = (into[name] ?? 0) + count;
   };
@@ -134,5 +141,6 @@ export function gatherStatistics(
     devices,
     instructions: instructions > 0 ? instructions : undefined,
     undefinedInstructions: new NamedCounters(buffer).counts(),
+    began: began! > 0 ? performance.now() - (monotonicNow() - began!) / 1e6 : undefined,
   };
 }

@@ -6,9 +6,9 @@
  * - The guest's rows by its own CLOCK_MONOTONIC. The longest row of each run is checked against the host's
  *   clock, since a VMM whose guest clock goes slow would look fast.
  * - "Kernel entry to /init" by the host's clock, from the first line of the kernel's real-mode part to the
- *   first line of the first process: what firmware a VMM runs before that doesn't count. A VMM that skips
- *   the kernel's real-mode part, as Type2 does, has no such line; its time runs from the start of its process,
- *   which is to its disadvantage.
+ *   first line of the first process: what firmware a VMM runs before that doesn't count. Type2 skips the kernel's
+ *   real-mode part, so that there is no such line; its time runs from the guest's first instruction, as it says
+ *   itself in its statistics. Unpacking the kernel is in it either way.
  * - "Process start to /init" by the host's clock, for all alike: what a user waits for.
  * - "Kernel's clock at /init" is what the guest believes to have passed by then, as printk's times do. It
  *   begins after unpacking the kernel and is no result, only a check.

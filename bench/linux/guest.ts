@@ -38,8 +38,8 @@ export const MEMORY_MB = 256;
 
 /**
  * What the real-mode part of the kernel prints first of all, since the command line says `debug` and
- * `earlyprintk`. Microvm's firmware doubles each letter. A VMM that enters the kernel at its 32- or 64-bit
- * entry never prints it.
+ * `earlyprintk`. Microvm's firmware doubles each letter. With a VMM that enters the kernel at its 32- or 64-bit
+ * entry it is never printed: such a one has to say itself when it does ({@link GuestLog.enteredAt}).
  */
 const ENTRY = /^e+a+r+l+y+ +c+o+n+s+o+l+e+ +i+n+ +s+e+t+u+p+/;
 
@@ -108,6 +108,7 @@ export class GuestLog {
   /** When the kernel's first line came, in milliseconds of `performance.now()`; undefined if none has. */
   entered: number | undefined;
   private began = 0;
+  private initAt = 0;
   private lasted = 0;
   private readonly started: number;
 
@@ -131,14 +132,29 @@ export class GuestLog {
     else if (kind === 'done') this.done = true;
   }
 
+  /**
+   * A VMM that enters the kernel behind its real-mode part, which would have said so, has told itself when it did.
+   * @param time - in milliseconds of `performance.now()`
+   */
+  enteredAt(time: number): void {
+    this.entered = time;
+    const init = this.rows.findIndex(({ name }) => name === 'init');
+    if (init >= 0) this.rows[init] = this.row('init', (this.initAt - time) / 1000);
+  }
+
   private init(kernelClock: number, time: number): void {
     this.reachedInit = true;
+    this.initAt = time;
     this.add('init', (time - (this.entered ?? this.started)) / 1000);
     this.add('start', (time - this.started) / 1000);
     this.add('kernel-clock', kernelClock);
   }
 
   private add(name: string, seconds: number, hostSeconds?: number, right = true): void {
-    this.rows.push({ name, seconds, hostSeconds, right });
+    this.rows.push(this.row(name, seconds, hostSeconds, right));
+  }
+
+  private row(name: string, seconds: number, hostSeconds?: number, right = true): Row {
+    return { name, seconds, hostSeconds, right };
   }
 }

@@ -32,7 +32,16 @@ export interface GuestDisk {
 
 export function type2Peer(engine: string, guest: GuestFiles, options: RunOptions, disk?: GuestDisk): Peer {
   const args = ['run', '--engine', engine, '--kernel', guest.kernel, '--initrd', guest.initrd];
-  args.push('--append', guest.append, '--memory', `${MEMORY_MB}M`, '--no-rng', '--no-reboot', '--quiet');
+  args.push(
+    '--append',
+    guest.append,
+    '--memory',
+    `${MEMORY_MB}M`,
+    '--no-rng',
+    '--no-reboot',
+    '--quiet',
+    '--stats',
+  );
   if (disk !== undefined) args.push('--disk', disk.path);
   const command = [process.execPath, join(packageRoot(), 'dist/bin/main.cjs'), ...args];
   return { name: engine, title: `type2 ${engine}`, arch: guest.arch, run: () => runGuest(command, options) };

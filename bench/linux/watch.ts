@@ -48,7 +48,12 @@ export async function runGuest(command: readonly string[], options: RunOptions):
   });
   const tail: string[] = [];
   const complaints: string[] = [];
-  eachLine(child.stderr, (text) => complaints.push(text));
+  let began: number | undefined;
+  eachLine(child.stderr, (text) => {
+    const [, milliseconds] = /^guest began +([\d.]+) ms after the process$/.exec(text) ?? [];
+    if (milliseconds !== undefined) began = Number(milliseconds);
+    complaints.push(text);
+  });
   let heard = performance.now();
   const through = new Promise<void>((resolve) => {
     eachLine(child.stdout, (text, time) => {
@@ -72,6 +77,7 @@ export async function runGuest(command: readonly string[], options: RunOptions):
   const done = performance.now();
   const byItself = await end(child, closed, log.done);
   if (log.done) {
+    if (began !== undefined) log.enteredAt(started + began);
     const { rows, entered } = log;
     const ending = byItself ? (performance.now() - done) / 1000 : undefined;
     return { rows, entered: entered && (entered - started) / 1000, ending };

@@ -4,7 +4,7 @@
  */
 import './early.ts';
 import { Command, CommanderError } from 'commander';
-import { coolDown } from '../../vm/drivers.ts';
+import { coolDown } from '../../vm/warm-threads.ts';
 import { debugCommand } from './debug.ts';
 import { doctorCommand } from './doctor.ts';
 import { reportError } from './errors.ts';

@@ -4,13 +4,14 @@
 import type { Statistics } from '../../vm/statistics.ts';
 
 export function formatStatistics(statistics: Statistics): string {
-  const { exits, devices, instructions, undefinedInstructions } = statistics;
+  const { exits, devices, instructions, undefinedInstructions, began } = statistics;
   const absent = Object.entries(undefinedInstructions)
     .sort(([, a], [, b]) => b - a)
     .map(([name, count]) => `${name} ${count}`);
   return (
     table('exits by reason', exits) +
     table('accesses by device', devices) +
+    (began === undefined ? '' : `\nguest began   ${began.toFixed(1)} ms after the process\n`) +
     (instructions === undefined ? '' : `\ninstructions  ${instructions}\n`) +
     (absent.length === 0 ? '' : `\nundefined instructions: ${absent.join(', ')}\n`)
   );

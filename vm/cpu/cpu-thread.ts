@@ -27,6 +27,9 @@ import { CpuMemory, guestMemoryOver } from './memory.ts';
 import type { CpuThreadData, CpuThreadMessage } from './threads.ts';
 import type { CpuTime } from './time.ts';
 
+// This module is loaded while the main thread still makes the machine, or reads what machine it shall be; nothing
+// comes when there is none after all.
+const handlers = builtHandlers();
 parentPort!.once('message', (data: CpuThreadData | null) => {
   if (data !== null)
     void loadDeviceModules(data.parts.modules).then((modules) => runThread(data, modules, parentPort!));
@@ -102,7 +105,7 @@ function runThread(data: CpuThreadData, modules: readonly AnyDeviceModule[], por
   const cpuid = new CpuidTable(data.cpuid);
   const random = new Uint32Array(256);
   let randomLeft = 0;
-  cpu = new Cpu(memory, new CpuCode(memory, builtHandlers(), data.engine === 'jit'), chips.apics, {
+  cpu = new Cpu(memory, new CpuCode(memory, handlers, data.engine === 'jit'), chips.apics, {
     cpuid: (index, leaf, subleaf) => cpuid.lookup(index, leaf, subleaf),
     undefinedInstruction: (name) => undefinedInstructions.add(name),
     tsc: () => time.tsc(),
@@ -147,6 +150,7 @@ function runThread(data: CpuThreadData, modules: readonly AnyDeviceModule[], por
   post({ type: 'ready' });
   const { pio, mmio } = platform;
   let failure: string | undefined;
+  counters.began[0] = monotonicNow();
   try {
     const loop = { vcpu: group, pio, mmio, control, counts: counters.exits, observer: tracer };
     group.serve = (reason) => serveExit(loop, reason);

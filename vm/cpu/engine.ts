@@ -3,7 +3,6 @@
  * WebAssembly memory; one worker thread runs the vCPUs in turns, and the devices with them.
  */
 import { once } from 'node:events';
-import { SHARE_ENV, Worker } from 'node:worker_threads';
 import type { Bus } from '../../devices/bus.ts';
 import type { Clock } from '../../devices/device.ts';
 import { ConfigError, HostError, Type2Error } from '../../devices/errors.ts';
@@ -31,6 +30,7 @@ import { CPU_VCPUS_MAXIMUM, SAVED_STATE_SIZE, SAVED_STATES, State } from './layo
 import { CPU_MEMORY_MAXIMUM, CpuMemory, createCpuMemory, guestMemoryOver } from './memory.ts';
 import { restoreExtended } from './system/extended-state.ts';
 import { resetState } from './system/reset.ts';
+import { takeCpuThread } from './thread.ts';
 import {
   type CpuThreadData,
   type CpuThreadMessage,
@@ -148,11 +148,7 @@ export class CpuEngine implements Engine {
   }
 
   async start(): Promise<void> {
-    const extension = import.meta.url.endsWith('.cjs') ? 'cjs' : 'js';
-    const worker = new Worker(new URL(`./cpu-thread.${extension}`, import.meta.url), {
-      env: SHARE_ENV,
-      trackUnmanagedFds: false,
-    });
+    const worker = takeCpuThread();
     this.running = true;
     this.exited = once(worker, 'exit').then(() => {
       this.running = false;

@@ -1,12 +1,10 @@
 /**
  * A worker thread of the KVM driver, as the main thread sees it: it loads its code at once, begins when it
  * is given its data, and ends by itself when the run does.
- *
- * Starting a thread and loading its code takes about as long as all else that comes before a guest's first
- * instruction, so it pays to {@link warmUp} threads while the configuration is still being read.
  */
-import { SHARE_ENV, Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { HostError } from '../../devices/errors.ts';
+import { dismiss, takeThread, threadModule, warmUp } from '../warm-threads.ts';
 import type { KvmThreadData, ThreadMessage } from './threads.ts';
 
 /** What a thread is for: the name of its module. */
@@ -18,52 +16,9 @@ export interface ThreadCrash {
   readonly error: Error;
 }
 
-/** vCPU threads that have loaded their code, or are at it, and belong to no machine yet. */
-const warm: Worker[] = [];
-
-function startWorker(role: ThreadRole): Worker {
-  // Where the modules are bundled, this one's neighbours are too.
-  const extension = import.meta.url.endsWith('.cjs') ? 'cjs' : 'js';
-  return new Worker(new URL(`./${role}.${extension}`, import.meta.url), {
-    env: SHARE_ENV,
-    trackUnmanagedFds: false,
-  });
-}
-
-/**
- * Starts the thread of a vCPU for a machine that will most likely be made. It keeps no process alive;
- * {@link coolDown} ends it if there is no machine. One only: more would keep each other, and the main thread, from getting on.
- */
-export function warmUp(): void {
-  const worker = startWorker('vcpu-thread');
-  worker.unref();
-  // Without koffi it can't load; whoever then asks for KVM is told so by the driver.
-  worker.once('error', () => {
-    const index = warm.indexOf(worker);
-    if (index >= 0) warm.splice(index, 1);
-  });
-  warm.push(worker);
-}
-
-/**
- * Ends a thread that has not begun, when its code is loaded. Ending it in the middle (terminate(), or the
- * process's exit) would take its native code away while that is being loaded.
- */
-function dismiss(worker: Worker): void {
-  const nothing: KvmThreadData | null = null;
-  worker.postMessage(nothing);
-}
-
-/** Ends the threads that nobody has used. To be waited for before the process exits. */
-export async function coolDown(): Promise<void> {
-  await Promise.all(
-    warm.splice(0).map(async (worker) => {
-      worker.ref();
-      const exited = new Promise((resolve) => worker.once('exit', resolve));
-      dismiss(worker);
-      await exited;
-    }),
-  );
+/** Starts the thread of a vCPU before there is a machine. */
+export function warmUpKvm(): void {
+  warmUp(threadModule('vcpu-thread', import.meta.url));
 }
 
 /** Errors lose their class on their way from thread to thread. */
@@ -82,8 +37,7 @@ export class KvmThread {
 
   /** @param hear - gets what the thread says, on the main thread */
   constructor(role: ThreadRole, hear: (message: ThreadMessage | ThreadCrash) => void) {
-    const worker = (role === 'vcpu-thread' ? warm.pop() : undefined) ?? startWorker(role);
-    worker.ref();
+    const worker = takeThread(threadModule(role, import.meta.url));
     this.worker = worker;
     this.exited = new Promise((resolve) => {
       worker.once('exit', () => {

@@ -6,6 +6,7 @@ import { type MessagePort, parentPort } from 'node:worker_threads';
 import { freeNativeBuffers } from '../../devices/host/libc.ts';
 import type { HostAddress } from '../../devices/memory.ts';
 import { type AnyDeviceModule, DeviceModuleError } from '../../devices/module.ts';
+import { monotonicNow } from '../clock.ts';
 import { Control } from '../control.ts';
 import { loadDeviceModules } from '../device-modules.ts';
 import { buildPlatform } from '../platform.ts';
@@ -45,6 +46,7 @@ function runThread(data: VcpuThreadData, modules: readonly AnyDeviceModule[], po
   const { pio, mmio } = platform;
   tracer?.attach(pio, mmio);
   let failure: string | undefined;
+  counters.began[0] = monotonicNow();
   try {
     const stopped = runVcpu({ vcpu, pio, mmio, control, counts: counters.exits, observer: tracer });
     if (stopped !== undefined) failure = `vCPU ${data.index}: ${stopped}`;
