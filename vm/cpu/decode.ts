@@ -3,7 +3,7 @@
  * The result is an {@link Instruction} that is filled anew for each instruction; the entry it names leads to
  * the form (forms.ts) that knows what it means.
  */
-import { type Entry, MAPS, OTHER_MODE } from './isa/table.ts';
+import { type Entry, EntryBit, MAPS, OTHER_MODE, Step } from './isa/table.ts';
 import { ModeBit, Seg } from './layout.ts';
 
 export const Decoded = { ok: 0, needsMore: 1, invalid: 2 } as const;
@@ -15,6 +15,36 @@ export const INSTRUCTION_MAXIMUM = 15;
 /** Base register of a RIP-relative address. */
 export const RIP_BASE = 32;
 const NO_REGISTER = -1;
+
+const Prefix = { none: 0, rex: 1, operandSize: 2, addressSize: 3, lock: 4, repeat: 5, segment: 6 } as const;
+
+/** {@link Prefix} of each byte that can be one. */
+const PREFIX_KINDS = new Uint8Array(256).fill(Prefix.rex, 0x40, 0x50);
+for (const [byte, kind] of [
+  [0x66, Prefix.operandSize],
+  [0x67, Prefix.addressSize],
+  [0xf0, Prefix.lock],
+  [0xf2, Prefix.repeat],
+  [0xf3, Prefix.repeat],
+  ...[0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65].map((segment) => [segment, Prefix.segment] as const),
+] as const)
+  PREFIX_KINDS[byte] = kind;
+
+/** Whether an opcode of the one-byte map is a string instruction, which REP repeats. */
+function isString(opcode: number): boolean {
+  return (
+    (opcode >= 0xa4 && opcode <= 0xaf && opcode !== 0xa8 && opcode !== 0xa9) ||
+    (opcode >= 0x6c && opcode <= 0x6f)
+  );
+}
+
+/** Operand size in 64-bit mode. SDM volume 2, 2.2.1.2 and 2.2.1.7. */
+function sizeIn64(bits: number, w: boolean, operandPrefix: boolean): 16 | 32 | 64 {
+  if ((bits & EntryBit.force64) !== 0) return 64;
+  if (w) return (bits & EntryBit.atMost32) !== 0 ? 32 : 64;
+  if (operandPrefix) return 16;
+  return (bits & EntryBit.default64) !== 0 ? 64 : 32;
+}
 
 export class Instruction {
   entry!: Entry;
@@ -49,97 +79,77 @@ export class Instruction {
 
   private bytes: Uint8Array = new Uint8Array(0);
   private at = 0;
-  private end = 0;
   private rex = 0;
   private legacySize = false;
 
   /**
    * Decodes the instruction at `start`.
-   * @param end - where the bytes end that may be looked at
+   * @param end - where the bytes end that may be looked at; what lies behind may be read, but decides nothing
    * @param mode - see {@link ModeBit}
    */
   decode(bytes: Uint8Array, start: number, end: number, mode: number): Decoded {
     this.bytes = bytes;
     this.at = start;
-    this.end = end;
-    const limit = Math.min(end, start + INSTRUCTION_MAXIMUM);
-    this.end = limit;
-    const result = this.decodeWithin(mode);
-    this.tooLong = this.at > start + INSTRUCTION_MAXIMUM;
-    if (this.at > limit)
-      return limit === end && end < start + INSTRUCTION_MAXIMUM ? Decoded.needsMore : Decoded.invalid;
+    const result = this.decodeFrom(start, mode);
+    const longest = start + INSTRUCTION_MAXIMUM;
+    this.tooLong = this.at > longest;
+    // Whatever came of bytes that aren't there: that they were asked for counts.
+    if (this.at > end && end < longest) return Decoded.needsMore;
+    if (this.tooLong) return Decoded.invalid;
     this.length = this.at - start;
     return result;
   }
 
   private u8(): number {
-    const at = this.at++;
-    return at < this.end ? this.bytes[at]! : 0;
+    return this.bytes[this.at++]! | 0;
+  }
+
+  private s8(): number {
+    return (this.bytes[this.at++]! << 24) >> 24;
   }
 
   private u16(): number {
-    const low = this.u8();
-    return low | (this.u8() << 8);
+    const { bytes, at } = this;
+    this.at = at + 2;
+    return bytes[at]! | (bytes[at + 1]! << 8);
   }
 
   private s32(): number {
-    const low = this.u16();
-    return low | (this.u16() << 16);
+    const { bytes, at } = this;
+    this.at = at + 4;
+    return bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24);
   }
 
-  private decodeWithin(mode: number): Decoded {
+  private decodeFrom(start: number, mode: number): Decoded {
     const codeSize = mode & ModeBit.codeSize;
     const is64 = codeSize === 2;
     let operandPrefix = false;
     let addressPrefix = false;
     let repeat = 0;
     let segment = -1;
+    let rex = 0;
     this.lock = false;
-    this.rex = 0;
-    let opcode: number;
+    let opcode = this.u8();
     for (;;) {
+      const prefix = PREFIX_KINDS[opcode]!;
+      if (prefix === Prefix.none) break;
+      if (prefix === Prefix.rex) {
+        if (!is64) break;
+        rex = opcode;
+      } else {
+        // Only directly before the opcode is it REX.
+        rex = 0;
+        if (prefix === Prefix.operandSize) operandPrefix = true;
+        else if (prefix === Prefix.addressSize) addressPrefix = true;
+        else if (prefix === Prefix.lock) this.lock = true;
+        else if (prefix === Prefix.repeat) repeat = opcode;
+        else if (opcode >= 0x64) segment = opcode - 0x64 + Seg.fs;
+        else if (!is64) segment = (opcode >> 3) & 3;
+      }
+      if (this.at > start + INSTRUCTION_MAXIMUM) return Decoded.invalid;
       opcode = this.u8();
-      if (this.at > this.end) return Decoded.ok;
-      let isPrefix = true;
-      switch (opcode) {
-        case 0x66:
-          operandPrefix = true;
-          break;
-        case 0x67:
-          addressPrefix = true;
-          break;
-        case 0xf0:
-          this.lock = true;
-          break;
-        case 0xf2:
-        case 0xf3:
-          repeat = opcode;
-          break;
-        case 0x26:
-        case 0x2e:
-        case 0x36:
-        case 0x3e:
-          if (!is64) segment = (opcode >> 3) & 3;
-          break;
-        case 0x64:
-          segment = Seg.fs;
-          break;
-        case 0x65:
-          segment = Seg.gs;
-          break;
-        default:
-          isPrefix = false;
-      }
-      if (isPrefix) {
-        this.rex = 0;
-        continue;
-      }
-      if (is64 && (opcode & 0xf0) === 0x40) {
-        this.rex = opcode;
-        continue;
-      }
-      break;
     }
+    this.rex = rex;
     let map = 0;
     if (opcode === 0x0f) {
       opcode = this.u8();
@@ -151,67 +161,50 @@ export class Instruction {
     }
     const node = MAPS[map]![opcode];
     if (node === undefined) return Decoded.invalid;
-    const byPrefix = node.byPrefix;
-    const repeatSlot = repeat === 0xf3 ? 2 : repeat === 0xf2 ? 3 : 0;
-    let choice = repeatSlot > 0 ? byPrefix[repeatSlot] : undefined;
-    this.repeat = choice === undefined ? repeat : 0;
-    choice ??=
-      (operandPrefix && (repeatSlot === 0 || byPrefix[repeatSlot] === undefined) ? byPrefix[1] : undefined) ??
-      byPrefix[0];
+    const { byPrefix } = node;
+    let choice = byPrefix[0];
+    let isByRepeat = false;
+    if (repeat !== 0 || operandPrefix) {
+      const repeated = repeat === 0 ? undefined : byPrefix[repeat === 0xf3 ? 2 : 3];
+      isByRepeat = repeated !== undefined;
+      choice = repeated ?? (operandPrefix ? byPrefix[1] : undefined) ?? choice;
+    }
     if (choice === undefined) return Decoded.invalid;
     let entry = choice.all;
     this.hasModRm = choice.hasModRm;
     this.isMemory = false;
     if (choice.hasModRm) {
-      this.modRm = this.u8();
-      const reg = (this.modRm >> 3) & 7;
-      const isMemory = this.modRm < 0xc0;
-      entry = choice.byModRm?.get(this.modRm) ?? choice.byReg?.[isMemory ? 8 + reg : reg] ?? entry;
+      const modRm = this.u8();
+      this.modRm = modRm;
+      if (choice.byReg !== undefined)
+        entry = choice.byReg[((modRm >> 3) & 7) | (modRm < 0xc0 ? 8 : 0)] ?? entry;
+      if (choice.byModRm !== undefined) entry = choice.byModRm.get(modRm) ?? entry;
     }
     // 90 is NOP, unless REX.B makes it an exchange with R8.
-    if (map === 0 && opcode === 0x90 && (this.rex & 1) !== 0) entry = MAPS[0]![0x91]!.byPrefix[0]!.all;
+    if (map === 0 && opcode === 0x90 && (rex & 1) !== 0) entry = MAPS[0]![0x91]!.byPrefix[0]!.all;
     if (entry === undefined) return Decoded.invalid;
-    if (
-      map !== 0 ||
-      !(
-        (opcode >= 0xa4 && opcode <= 0xaf && opcode !== 0xa8 && opcode !== 0xa9) ||
-        (opcode >= 0x6c && opcode <= 0x6f)
-      )
-    )
-      this.repeat = 0;
-    let { attributes } = entry;
-    if (is64 ? attributes.not64 : attributes.only64) {
+    this.repeat = repeat !== 0 && !isByRepeat && map === 0 && isString(opcode) ? repeat : 0;
+    let { bits } = entry;
+    if ((bits & (is64 ? EntryBit.not64 : EntryBit.only64)) !== 0) {
       // 63 is MOVSXD or ARPL.
       const other = OTHER_MODE.get(entry);
       if (other === undefined) return Decoded.invalid;
       entry = other;
-      attributes = other.attributes;
+      bits = other.bits;
     }
-    // Prefixes that would choose another instruction, were there one.
-    if (repeat !== 0 && (attributes.noPrefix || attributes.noRepeat) && choice !== byPrefix[repeatSlot])
-      return Decoded.invalid;
-    if (repeat === 0 && operandPrefix && attributes.noPrefix && choice === byPrefix[0])
-      return Decoded.invalid;
+    if ((bits & (EntryBit.noPrefix | EntryBit.noRepeat)) !== 0) {
+      // Prefixes that would choose another instruction, were there one.
+      if (repeat !== 0 && !isByRepeat) return Decoded.invalid;
+      if (repeat === 0 && operandPrefix && (bits & EntryBit.noPrefix) !== 0 && choice === byPrefix[0])
+        return Decoded.invalid;
+    }
     this.entry = entry;
-    const w = (this.rex & 8) !== 0;
-    if (is64) {
-      this.size = attributes.force64
-        ? 64
-        : w
-          ? attributes.atMost32
-            ? 32
-            : 64
-          : attributes.default64
-            ? operandPrefix
-              ? 16
-              : 64
-            : operandPrefix
-              ? 16
-              : 32;
-      this.addressSize = addressPrefix ? 32 : 64;
-    } else {
+    if (!is64) {
       this.size = (codeSize === 1) !== operandPrefix ? 32 : 16;
       this.addressSize = (codeSize === 1) !== addressPrefix ? 32 : 16;
+    } else {
+      this.size = sizeIn64(bits, (rex & 8) !== 0, operandPrefix);
+      this.addressSize = addressPrefix ? 32 : 64;
     }
     this.legacySize = operandPrefix;
     this.segment = segment >= 0 ? segment : Seg.ds;
@@ -220,18 +213,16 @@ export class Instruction {
     this.scale = 0;
     this.displacementLow = 0;
     this.displacementHigh = 0;
-    if (choice.hasModRm) this.decodeModRm(is64, segment);
-    this.operands(entry, opcode, segment);
-    if (this.lock && !(attributes.lock && this.isMemory)) return Decoded.invalid;
-    if (attributes.memoryOnly && !this.isMemory) return Decoded.invalid;
-    if (attributes.registerOnly && this.isMemory) return Decoded.invalid;
+    if (choice.hasModRm && this.modRm < 0xc0) this.decodeModRm(is64, segment);
+    this.operands(entry.steps, opcode, segment);
+    if (this.lock && !((bits & EntryBit.lock) !== 0 && this.isMemory)) return Decoded.invalid;
+    if ((bits & (this.isMemory ? EntryBit.registerOnly : EntryBit.memoryOnly)) !== 0) return Decoded.invalid;
     return Decoded.ok;
   }
 
   private decodeModRm(is64: boolean, segmentPrefix: number): void {
     const mod = this.modRm >> 6;
     const rm = this.modRm & 7;
-    if (mod === 3) return;
     this.isMemory = true;
     if (this.addressSize === 16) {
       this.decodeModRm16(mod, rm, segmentPrefix);
@@ -257,7 +248,7 @@ export class Instruction {
       base = is64 ? RIP_BASE : NO_REGISTER;
     }
     this.base = base;
-    if (mod === 1) this.displacementLow = (this.u8() << 24) >> 24;
+    if (mod === 1) this.displacementLow = this.s8();
     else if (mod === 2) this.displacementLow = this.s32();
     this.displacementHigh = this.displacementLow >> 31;
     if (segmentPrefix < 0 && (base === 4 || base === 5)) this.segment = Seg.ss;
@@ -271,129 +262,106 @@ export class Instruction {
     if (mod === 0 && rm === 6) {
       this.base = NO_REGISTER;
       this.displacementLow = (this.u16() << 16) >> 16;
-    } else if (mod === 1) this.displacementLow = (this.u8() << 24) >> 24;
+    } else if (mod === 1) this.displacementLow = this.s8();
     else if (mod === 2) this.displacementLow = (this.u16() << 16) >> 16;
     this.displacementHigh = this.displacementLow >> 31;
     if (segmentPrefix < 0 && this.base === 5) this.segment = Seg.ss;
   }
 
-  private operands(entry: Entry, opcode: number, segmentPrefix: number): void {
+  private operands(steps: readonly number[], opcode: number, segmentPrefix: number): void {
+    const { rex, registers, modRm } = this;
     let slot = 0;
-    const { rex, registers } = this;
-    const reg = ((this.modRm >> 3) & 7) | ((rex & 4) << 1);
-    const rm = (this.modRm & 7) | ((rex & 1) << 3);
-    for (const code of entry.operands) {
-      const width = code[1];
-      switch (code[0]) {
-        case 'E':
-          if (!this.isMemory) registers[slot++] = width === 'b' ? this.byteRegister(rm) : rm;
-          break;
-        case 'R':
-          registers[slot++] = rm;
-          break;
-        case 'G':
-          registers[slot++] = width === 'b' ? this.byteRegister(reg) : reg;
-          break;
-        case 'Z': {
-          const number = (opcode & 7) | ((rex & 1) << 3);
-          registers[slot++] = width === 'b' ? this.byteRegister(number) : number;
-          break;
-        }
-        case 'W':
-          if (!this.isMemory) registers[slot++] = rm;
-          break;
-        case 'U':
-          registers[slot++] = rm;
-          break;
-        case 'V':
-          registers[slot++] = reg;
-          break;
-        case 'Q':
-          if (!this.isMemory) registers[slot++] = rm & 7;
-          break;
-        case 'N':
-          registers[slot++] = rm & 7;
-          break;
-        case 'P':
-          registers[slot++] = reg & 7;
-          break;
-        case 'T':
-          registers[slot++] = this.modRm & 7;
-          break;
-        case 'S':
-          this.special = reg & 7;
-          break;
-        case 'C':
-          if (code === 'CL') break;
-          // On AMD's processors, LOCK MOV CR0 is MOV CR8.
-          this.special = !this.lock ? reg : reg === 0 ? 8 : 15;
-          this.lock = false;
-          break;
-        case 'D':
-          if (code !== 'DX') this.special = reg;
-          break;
-        case 'I':
-          this.decodeImmediate(code);
-          break;
-        case 'J': {
-          const relative =
-            code === 'Jb'
-              ? (this.u8() << 24) >> 24
-              : this.size === 16
-                ? (this.u16() << 16) >> 16
-                : this.s32();
-          this.immediateLow = relative;
-          this.immediateHigh = relative >> 31;
-          break;
-        }
-        case 'A':
-          if (code !== 'Ap') break;
-          this.immediateLow = this.size === 16 ? this.u16() : this.s32();
-          this.immediate2 = this.u16();
-          break;
-        case 'O':
-          this.isMemory = true;
-          this.displacementLow = this.addressSize === 16 ? this.u16() : this.s32();
-          this.displacementHigh = this.addressSize === 64 ? this.s32() : 0;
-          if (segmentPrefix < 0) this.segment = Seg.ds;
-          break;
-        case '1':
-          this.immediateLow = 1;
-          this.immediateHigh = 0;
-          break;
-        default:
-          break;
-      }
+    for (let i = 0; i < steps.length; i++) {
+      const step = steps[i]!;
+      if (step <= Step.legacyReg) {
+        if (this.isMemory && (step <= Step.rmOrMemory8 || step === Step.legacyRmOrMemory)) continue;
+        registers[slot++] = this.register(step, opcode, modRm, rex);
+      } else if (step <= Step.debug) this.specialRegister(step, ((modRm >> 3) & 7) | ((rex & 4) << 1));
+      else this.constant(step, segmentPrefix);
     }
   }
 
-  private decodeImmediate(code: string): void {
-    switch (code) {
-      case 'Ib':
+  private register(step: number, opcode: number, modRm: number, rex: number): number {
+    switch (step) {
+      case Step.rmOrMemory:
+      case Step.rm:
+        return (modRm & 7) | ((rex & 1) << 3);
+      case Step.rmOrMemory8:
+      case Step.rm8:
+        return this.byteRegister((modRm & 7) | ((rex & 1) << 3));
+      case Step.reg:
+        return ((modRm >> 3) & 7) | ((rex & 4) << 1);
+      case Step.reg8:
+        return this.byteRegister(((modRm >> 3) & 7) | ((rex & 4) << 1));
+      case Step.opcode:
+        return (opcode & 7) | ((rex & 1) << 3);
+      case Step.opcode8:
+        return this.byteRegister((opcode & 7) | ((rex & 1) << 3));
+      case Step.legacyReg:
+        return (modRm >> 3) & 7;
+      default:
+        return modRm & 7;
+    }
+  }
+
+  private specialRegister(step: number, reg: number): void {
+    if (step === Step.segment) this.special = reg & 7;
+    else if (step === Step.debug) this.special = reg;
+    else {
+      // On AMD's processors, LOCK MOV CR0 is MOV CR8.
+      this.special = !this.lock ? reg : reg === 0 ? 8 : 15;
+      this.lock = false;
+    }
+  }
+
+  private constant(step: number, segmentPrefix: number): void {
+    const { size } = this;
+    switch (step) {
+      case Step.imm8:
         this.immediateLow = this.u8();
         this.immediateHigh = 0;
         return;
-      case 'Ib2':
+      case Step.secondImm8:
         this.immediate2 = this.u8();
         return;
-      case 'Ibs':
-        this.immediateLow = (this.u8() << 24) >> 24;
-        if (this.size === 16) this.immediateLow &= 0xffff;
-        break;
-      case 'Iw':
+      case Step.imm16:
         this.immediateLow = this.u16();
         this.immediateHigh = 0;
         return;
-      case 'Iv':
-        if (this.size === 64) {
+      case Step.far:
+        this.immediateLow = size === 16 ? this.u16() : this.s32();
+        this.immediate2 = this.u16();
+        return;
+      case Step.one:
+        this.immediateLow = 1;
+        this.immediateHigh = 0;
+        return;
+      case Step.offset:
+        this.isMemory = true;
+        this.displacementLow = this.addressSize === 16 ? this.u16() : this.s32();
+        this.displacementHigh = this.addressSize === 64 ? this.s32() : 0;
+        if (segmentPrefix < 0) this.segment = Seg.ds;
+        return;
+      case Step.imm:
+        if (size === 64) {
           this.immediateLow = this.s32();
           this.immediateHigh = this.s32();
           return;
         }
-        this.immediateLow = this.size === 16 ? this.u16() : this.s32();
+        this.immediateLow = size === 16 ? this.u16() : this.s32();
+        break;
+      case Step.imm8s:
+        this.immediateLow = this.s8();
+        if (size === 16) this.immediateLow &= 0xffff;
+        break;
+      case Step.relative8:
+        this.immediateLow = this.s8();
+        break;
+      case Step.relative:
+        this.immediateLow = size === 16 ? (this.u16() << 16) >> 16 : this.s32();
         break;
       default:
-        this.immediateLow = this.size === 16 ? this.u16() : this.s32();
+        this.immediateLow = size === 16 ? this.u16() : this.s32();
     }
     this.immediateHigh = this.immediateLow >> 31;
   }

@@ -5,7 +5,7 @@
 import type { Instruction } from './decode.ts';
 import { Builder, type ModeClass, type Operand, type Size } from './ir/builder.ts';
 import type { Template } from './ir/node.ts';
-import { ENTRIES, type Entry } from './isa/table.ts';
+import { ENTRIES, type Entry, EntryBit } from './isa/table.ts';
 import { ModeBit, Seg } from './layout.ts';
 
 export interface Form {
@@ -26,14 +26,16 @@ export function modeClass(mode: number): ModeClass {
   return (mode & ModeBit.codeSize) === 2 ? 'long' : mode & ModeBit.flat ? 'flat' : 'segmented';
 }
 
-const MODE_CLASSES: Readonly<Record<ModeClass, number>> = { segmented: 0, flat: 1, long: 2 };
+function modeNumber(mode: ModeClass): number {
+  return mode === 'long' ? 2 : mode === 'flat' ? 1 : 0;
+}
+
 const cache = new Map<number, Form>();
 
 /** The form of a decoded instruction. Entries that can't be recorded are programming errors and throw. */
 export function formOf(instruction: Instruction, mode: number): Form {
   const { entry, size, addressSize, isMemory, repeat, special } = instruction;
   const kind = modeClass(mode);
-  const hasSpecial = usesSpecial(entry);
   // FS and GS are flat only in address spaces that say so, and CS can't be written.
   const { segment } = instruction;
   const segmentedOperand =
@@ -41,7 +43,15 @@ export function formOf(instruction: Instruction, mode: number): Form {
     (segment === Seg.cs ||
       (segment >= Seg.fs && !(mode & (segment === Seg.fs ? ModeBit.flatFs : ModeBit.flatGs))));
   const effective: ModeClass = segmentedOperand ? 'segmented' : kind;
-  const key = keyOf(entry, size, addressSize, isMemory, effective, repeat, hasSpecial ? special : 0);
+  const key = keyOf(
+    entry,
+    size,
+    addressSize,
+    isMemory,
+    effective,
+    repeat,
+    (entry.bits & EntryBit.special) !== 0 ? special : 0,
+  );
   const found = cache.get(key);
   if (found !== undefined) return found;
   const form = record(key, entry, { mode: effective, size, addressSize, repeat }, isMemory, special);
@@ -59,10 +69,11 @@ function keyOf(
   special: number,
 ): number {
   let key = entry.id;
-  key = key * 4 + SIZES.indexOf(size);
+  // 8, 16, 32, 64: 0 to 3.
+  key = key * 4 + (28 - Math.clz32(size));
   key = key * 3 + (addressSize >> 5);
   key = key * 2 + (isMemory ? 1 : 0);
-  key = key * 3 + MODE_CLASSES[mode];
+  key = key * 3 + modeNumber(mode);
   key = key * 3 + (repeat === 0 ? 0 : repeat - 0xf1);
   return key * 16 + special;
 }
@@ -80,7 +91,7 @@ export function* enumerateForms(): Generator<Form, void> {
           ? [false, true]
           : [false];
     const isString = /^(MOVS|CMPS|STOS|LODS|SCAS|INS|OUTS)B?$/.test(entry.name) && operands.length === 0;
-    const specials = usesSpecial(entry) ? Array.from({ length: 16 }, (_, i) => i) : [0];
+    const specials = entry.bits & EntryBit.special ? Array.from({ length: 16 }, (_, i) => i) : [0];
     for (const mode of ['segmented', 'flat', 'long'] as const) {
       if (mode === 'long' ? attributes.not64 : attributes.only64) continue;
       const sizes: Size[] =
@@ -111,14 +122,6 @@ export function* enumerateForms(): Generator<Form, void> {
       }
     }
   }
-}
-
-const SIZES: readonly number[] = [8, 16, 32, 64];
-
-function usesSpecial(entry: Entry): boolean {
-  return entry.operands.some(
-    (code) => code[0] === 'S' || code[0] === 'C' || (code[0] === 'D' && code !== 'DX'),
-  );
 }
 
 function record(

@@ -88,6 +88,8 @@ export class Mmu {
   private epoch = 1;
   /** Linear addresses / 2 MiB where large pages have been split into entries. */
   private readonly large = new Set<number>();
+  /** Pages of RAM, by number, that an entry may let through to be written. */
+  private readonly writableCached: Uint8Array;
   /** Result of the last walk: physical address of the page. */
   private page = 0;
   private writable = false;
@@ -103,6 +105,7 @@ export class Mmu {
   constructor(memory: CpuMemory, client: MmuClient) {
     this.memory = memory;
     this.client = client;
+    this.writableCached = new Uint8Array(memory.ramSize / 4096);
     this.flushAll();
   }
 
@@ -116,6 +119,7 @@ export class Mmu {
       this.clear(base, 0);
     }
     this.filledCount = 0;
+    this.writableCached.fill(0);
     this.large.clear();
     this.onFlush(-2);
   }
@@ -150,6 +154,8 @@ export class Mmu {
 
   /** Takes away the right to write a page of RAM by the fast path: code has been decoded from it. */
   protect(gpaPage: number): void {
+    if (this.writableCached[gpaPage] === 0) return;
+    this.writableCached[gpaPage] = 0;
     const { i32 } = this.memory;
     const host = RAM_START + gpaPage * 4096;
     // Entries hold no physical address; the page's is its tag plus the addend.
@@ -346,6 +352,7 @@ export class Mmu {
     i32[at + (TLB_WRITE_TAG >> 2)] = writable ? tag : noTag(entry);
     i32[at + (TLB_WRITE_TAG >> 2) + 1] = high;
     i32[at + (TLB_ADDEND >> 2)] = (RAM_START + page - (tag >>> 0)) | 0;
+    if (writable) this.writableCached[page / 4096] = 1;
     if (this.isLarge) this.large.add(high * 2048 + (low >>> 21));
     if (!this.global) {
       if (this.filledCount === this.filled.length) this.flushNonGlobal();

@@ -41,6 +41,105 @@ export interface Attributes {
   readonly lock?: boolean;
 }
 
+/** {@link Attributes} as bits, and what the decoder would else have to find out of the operands each time. */
+export const EntryBit = {
+  default64: 1,
+  force64: 2,
+  atMost32: 4,
+  not64: 8,
+  only64: 0x10,
+  memoryOnly: 0x20,
+  registerOnly: 0x40,
+  noPrefix: 0x80,
+  noRepeat: 0x100,
+  lock: 0x200,
+  /** A segment, control or debug register is part of the form. */
+  special: 0x400,
+  /** There are two immediates. */
+  secondImmediate: 0x800,
+} as const;
+
+/** What the decoder does for an operand: its code in one small number. Most come to the same few things. */
+export const Step = {
+  nothing: 0,
+  /** A register by ModRM.rm, unless that names memory. */
+  rmOrMemory: 1,
+  rmOrMemory8: 2,
+  rm: 3,
+  rm8: 4,
+  reg: 5,
+  reg8: 6,
+  opcode: 7,
+  opcode8: 8,
+  /** Those without REX bits: MMX and x87 registers. */
+  legacyRmOrMemory: 9,
+  legacyRm: 10,
+  legacyReg: 11,
+  segment: 12,
+  control: 13,
+  debug: 14,
+  imm8: 15,
+  secondImm8: 16,
+  imm8s: 17,
+  imm16: 18,
+  /** Of the operand's size. */
+  imm: 19,
+  /** At most 32 bits. */
+  imm32: 20,
+  relative8: 21,
+  relative: 22,
+  far: 23,
+  offset: 24,
+  one: 25,
+} as const;
+
+const STEPS: Readonly<Record<string, number>> = {
+  CL: Step.nothing,
+  DX: Step.nothing,
+  Ib: Step.imm8,
+  Ib2: Step.secondImm8,
+  Ibs: Step.imm8s,
+  Iw: Step.imm16,
+  Iv: Step.imm,
+  Jb: Step.relative8,
+  Ap: Step.far,
+};
+const STEPS_BY_LETTER: Readonly<Record<string, readonly [number, number]>> = {
+  E: [Step.rmOrMemory, Step.rmOrMemory8],
+  W: [Step.rmOrMemory, Step.rmOrMemory],
+  R: [Step.rm, Step.rm8],
+  U: [Step.rm, Step.rm],
+  G: [Step.reg, Step.reg8],
+  V: [Step.reg, Step.reg],
+  Z: [Step.opcode, Step.opcode8],
+  Q: [Step.legacyRmOrMemory, Step.legacyRmOrMemory],
+  N: [Step.legacyRm, Step.legacyRm],
+  T: [Step.legacyRm, Step.legacyRm],
+  P: [Step.legacyReg, Step.legacyReg],
+  S: [Step.segment, Step.segment],
+  C: [Step.control, Step.control],
+  D: [Step.debug, Step.debug],
+  I: [Step.imm32, Step.imm32],
+  J: [Step.relative, Step.relative],
+  O: [Step.offset, Step.offset],
+  1: [Step.one, Step.one],
+};
+
+function stepOf(code: string): number {
+  return STEPS[code] ?? STEPS_BY_LETTER[code[0]!]?.[code[1] === 'b' ? 1 : 0] ?? Step.nothing;
+}
+
+function entryBits(attributes: Attributes, codes: readonly string[]): number {
+  let bits = 0;
+  for (const [name, value] of Object.entries(attributes))
+    if (value) bits |= EntryBit[name as keyof Attributes];
+  const steps = codes.map(stepOf);
+  const has = (...wanted: number[]): boolean => wanted.some((step) => steps.includes(step));
+  if (has(Step.segment, Step.control, Step.debug)) bits |= EntryBit.special;
+  if (has(Step.secondImm8, Step.far)) bits |= EntryBit.secondImmediate;
+  return bits;
+}
+
 export interface Entry {
   readonly id: number;
   readonly name: string;
@@ -49,6 +148,10 @@ export interface Entry {
   readonly meaning: Meaning;
   readonly attributes: Attributes;
   readonly hasModRm: boolean;
+  /** {@link EntryBit} */
+  readonly bits: number;
+  /** {@link Step}s of the operands; those that ask for nothing are left out. */
+  readonly steps: readonly number[];
 }
 
 /** All entries, in order of definition. */
@@ -115,16 +218,18 @@ export function define(
         code !== 'DX' &&
         !code.startsWith('ST'),
     );
+  const isVector = codes.some((code) => 'WVUQPN'.includes(code[0]!));
+  const allAttributes = isVector ? { noPrefix: true, ...attributes } : attributes;
   const entry: Entry = {
     id: ENTRIES.length,
     name,
     encoding,
     operands: codes,
     meaning,
-    attributes: codes.some((code) => 'WVUQPN'.includes(code[0]!))
-      ? { noPrefix: true, ...attributes }
-      : attributes,
+    attributes: allAttributes,
     hasModRm: needsModRm,
+    bits: entryBits(allAttributes, codes),
+    steps: codes.map(stepOf).filter((step) => step !== Step.nothing),
   };
   ENTRIES.push(entry);
   for (let opcode = first; opcode < first + (plus ? 8 : 1); opcode++) {

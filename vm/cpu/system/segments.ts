@@ -200,7 +200,7 @@ export function checkSegment(
     if (attributes & Attribute.code) bad ||= write || !(attributes & Attribute.writable);
     else bad ||= write && !(attributes & Attribute.writable);
   }
-  if ((attributes & (Attribute.code | Attribute.conforming)) === Attribute.conforming) {
+  if (expandsDown(attributes)) {
     // Expand-down: the limit is the last offset that is not in it.
     const top = attributes & Attribute.db ? 0xffff_ffff : 0xffff;
     bad ||= low <= limit || high > top;
@@ -209,11 +209,21 @@ export function checkSegment(
   return (base + offset) | 0;
 }
 
+function expandsDown(attributes: number): boolean {
+  return (attributes & (Attribute.code | Attribute.conforming)) === Attribute.conforming;
+}
+
+/** Bytes from the start of its segment to an offset. */
+export function roomBelow(memory: CpuMemory, segment: number, offset: number): number {
+  const attributes = memory.get(State.segAttributes + 4 * segment);
+  const first = expandsDown(attributes) ? memory.u32[(State.segLimit >> 2) + segment]! + 1 : 0;
+  return (offset >>> 0) - first;
+}
+
 /** Bytes from an offset to the end of its segment: an access there that is allowed is so for this many, too. */
 export function roomIn(memory: CpuMemory, segment: number, offset: number): number {
   const attributes = memory.get(State.segAttributes + 4 * segment);
-  const expandsDown = (attributes & (Attribute.code | Attribute.conforming)) === Attribute.conforming;
-  const last = expandsDown
+  const last = expandsDown(attributes)
     ? attributes & Attribute.db
       ? 0xffff_ffff
       : 0xffff

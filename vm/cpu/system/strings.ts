@@ -10,7 +10,7 @@ import { Op, Seg, State } from '../layout.ts';
 import type { CpuMemory } from '../memory.ts';
 import { type CpuContext, EFLAGS } from './context.ts';
 import { checkPort } from './ports.ts';
-import { checkSegment, is64BitCode, roomIn } from './segments.ts';
+import { checkSegment, is64BitCode, roomBelow, roomIn } from './segments.ts';
 
 /** Bytes moved in bulk that count as an instruction: about what compiled code would take. */
 const BYTES_AN_INSTRUCTION = 64;
@@ -87,59 +87,87 @@ class StringOperation {
     }
   }
 
-  /** Bytes from an index register's offset to the end of its segment, or of what its address size reaches. */
-  private room(register: number, segment: number): number {
+  /** Bytes from an element on that are in its page, its segment, and what its address size reaches. */
+  private room(register: number, segment: number, linearLow: number): number {
+    const { memory, addressSize, isSegmented, isDown, bytes } = this;
     const offset = this.offset(register);
-    const reach = this.addressSize === 16 ? 0x1_0000 - offset : Number.POSITIVE_INFINITY;
-    return this.isSegmented ? Math.min(reach, roomIn(this.memory, segment, offset)) : reach;
+    const inPage = linearLow & 0xfff;
+    if (isDown) {
+      // The element that lies highest is the first.
+      if (inPage + bytes > PAGE) return 0;
+      const below = isSegmented
+        ? roomBelow(memory, segment, offset)
+        : addressSize === 64
+          ? Number.POSITIVE_INFINITY
+          : offset >>> 0;
+      return Math.min(inPage, below) + bytes;
+    }
+    const reach = addressSize === 16 ? 0x1_0000 - offset : Number.POSITIVE_INFINITY;
+    return Math.min(PAGE - inPage, reach, isSegmented ? roomIn(memory, segment, offset) : reach);
   }
 
-  /** Bytes of a run that stays in a page and in its segment, on either side. */
+  /** Elements of a run that stays in a page and in its segment, on either side. */
   runLength(sourceLow: number, targetLow: number): number {
-    const target = Math.min(PAGE - (targetLow & 0xfff), this.room(DI, Seg.es));
-    if (this.kind !== StringKind.movs) return target;
-    return Math.min(target, PAGE - (sourceLow & 0xfff), this.room(SI, this.source));
+    const target = this.room(DI, Seg.es, targetLow);
+    const room =
+      this.kind === StringKind.movs ? Math.min(target, this.room(SI, this.source, sourceLow)) : target;
+    return Math.floor(room / this.bytes);
   }
 }
 
 /** All but the last of a run of REP MOVS or REP STOS within a page; nothing if it has to go element by element. */
 export function stringBulk(cpu: CpuContext, argument: number, record: number): void {
   const { memory } = cpu;
+  if (cpu.stopsEarly) return;
   const operation = new StringOperation(memory, argument, record);
-  if (operation.isDown || cpu.stopsEarly) return;
-  const { bytes, kind } = operation;
+  const { bytes, kind, isDown } = operation;
   const [sourceLow, sourceHigh] = kind === StringKind.movs ? operation.sourceAddress(bytes) : [0, 0];
   // A fault of the source comes before what is wrong with the target.
   const from = kind === StringKind.movs ? cpu.mmu.ramToRead(sourceLow, sourceHigh) : 0;
   if (from < 0) return;
   const [targetLow, targetHigh] = operation.targetAddress(bytes, true);
-  const run = Math.min(operation.count - 1, Math.floor(operation.runLength(sourceLow, targetLow) / bytes));
+  const run = Math.min(operation.count - 1, operation.runLength(sourceLow, targetLow));
   if (run < 2) return;
   const length = run * bytes;
+  // How far below the first element the run begins.
+  const below = isDown ? length - bytes : 0;
+  const to = cpu.mmu.ramToWrite(targetLow - below, targetHigh, length);
+  if (to < 0) return;
   const done =
     kind === StringKind.movs
-      ? move(cpu, from, targetLow, targetHigh, length)
-      : fill(cpu, targetLow, targetHigh, length, bytes);
+      ? move(memory.u8, from - below, to, length, operation)
+      : fill(memory, to, length, bytes);
   if (!done) return;
-  if (kind === StringKind.movs) operation.advance(SI, length);
-  operation.advance(DI, length);
+  const by = isDown ? -length : length;
+  if (kind === StringKind.movs) operation.advance(SI, by);
+  operation.advance(DI, by);
   operation.advance(CX, -run);
   memory.set(State.budget, memory.get(State.budget) - Math.ceil(length / BYTES_AN_INSTRUCTION));
 }
 
-/** @param from - host address */
-function move(cpu: CpuContext, from: number, targetLow: number, targetHigh: number, length: number): boolean {
-  const to = cpu.mmu.ramToWrite(targetLow, targetHigh, length);
-  // Moving up into itself repeats what has been moved.
-  if (to < 0 || (to > from && to < from + length)) return false;
-  cpu.memory.u8.copyWithin(to, from, from + length);
+/** Moves as one element after the other would: what lies in the way of the target's first ones may be repeated. */
+function move(
+  u8: Uint8Array,
+  from: number,
+  to: number,
+  length: number,
+  { isDown, bytes }: StringOperation,
+): boolean {
+  const distance = isDown ? from - to : to - from;
+  if (distance <= 0 || distance >= length) {
+    u8.copyWithin(to, from, from + length);
+    return true;
+  }
+  if (isDown || distance < bytes) return false;
+  // Up into itself: what lies before the target is repeated over and over, and what is done doubles each time.
+  u8.copyWithin(to, from, to);
+  for (let done = distance; done < length; done *= 2)
+    u8.copyWithin(to + done, to, to + Math.min(done, length - done));
   return true;
 }
 
-function fill(cpu: CpuContext, low: number, high: number, length: number, bytes: number): boolean {
-  const { memory } = cpu;
-  const to = cpu.mmu.ramToWrite(low, high, length);
-  if (to < 0 || (to & (bytes - 1)) !== 0) return false;
+function fill(memory: CpuMemory, to: number, length: number, bytes: number): boolean {
+  if ((to & (bytes - 1)) !== 0) return false;
   const value = memory.reg(0);
   if (bytes === 1) memory.u8.fill(value & 0xff, to, to + length);
   else if (bytes === 2) memory.u16.fill(value, to / 2, (to + length) / 2);
