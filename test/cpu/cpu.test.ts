@@ -289,9 +289,71 @@ describe('the CPU', () => {
     });
   });
 
+  it.each([
+    ['up onto itself, a byte on', 1, 0, 0x1000, 0x1001],
+    ['up onto itself, three bytes on', 1, 0, 0x1000, 0x1003],
+    ['up onto itself by less than an element', 4, 0, 0x1000, 0x1002],
+    ['up onto itself by some elements', 4, 0, 0x1ff0, 0x2000],
+    ['up, away from itself', 4, 0, 0x1100, 0x1000],
+    ['down, away from itself', 1, 1, 0x3000, 0x3007],
+    ['down in elements, across pages', 4, 1, 0x2ffe, 0x5002],
+    ['down onto itself', 4, 1, 0x3000, 0x2ff0],
+    ['down onto itself by less than an element', 4, 1, 0x3000, 0x2ffe],
+  ] as const)('moves a run %s as one element after the other', (_, bytes, down, from, to) => {
+    const count = 1500;
+    const base = 0x10_0000;
+    // cld or std; mov esi, from; mov edi, to; mov ecx, count; rep movsb or movsd; hlt
+    start([
+      ...[down ? 0xfd : 0xfc, 0xbe, ...word(base + from), 0xbf, ...word(base + to), 0xb9, ...word(count)],
+      ...[0xf3, bytes === 1 ? 0xa4 : 0xa5, 0xf4],
+    ]);
+    const ram = memory.u8.subarray(RAM_START + base - 0x8000, RAM_START + base + 0x8000);
+    for (let i = 0; i < ram.length; i++) ram[i] = Math.imul(i, 0x9e37_79b1) >>> 24;
+    const expected = ram.slice();
+    for (let i = 0; i < count; i++) {
+      const at = 0x8000 + (down ? -i * bytes : i * bytes);
+      expected.copyWithin(at + to, at + from, at + from + bytes);
+    }
+    expect(run().end).toBe(CpuExit.halted);
+    expect(Buffer.compare(ram, expected)).toBe(0);
+    const moved = down ? -count * bytes : count * bytes;
+    expect([memory.reg(6), memory.reg(7), memory.reg(1)]).toEqual([
+      base + from + moved,
+      base + to + moved,
+      0,
+    ]);
+  });
+
+  // What one look into the TLB is for in compiled code, when it fails for some of it.
+  it('pushes and pops across a page in a loop that is compiled', () => {
+    // mov esp, 0x300004; mov ecx, 30000; l: push ecx; push 5; pop eax; pop edx; add ebx, eax; add esi, edx; dec ecx;
+    // jnz l; hlt
+    start([
+      ...[0xbc, ...word(0x30_0004), 0xb9, ...word(30_000)],
+      ...[0x51, 0x6a, 5, 0x58, 0x5a, 0x01, 0xc3, 0x01, 0xd6, 0x49, 0x75, 0xf4, 0xf4],
+    ]);
+    expect(run().end).toBe(CpuExit.halted);
+    expect(memory.reg(3)).toBe(150_000);
+    expect(memory.reg(6)).toBe(sum(30_000));
+    expect(memory.reg(4)).toBe(0x30_0004);
+  });
+
+  it('reads RAM and the device behind it in a loop that is compiled', () => {
+    // mov dword [RAM − 4], 3; mov edi, RAM − 4; mov ecx, 9000; l: mov eax, [edi]; mov edx, [edi + 4]; add ebx, eax;
+    // add esi, edx; dec ecx; jnz l; hlt
+    start([
+      ...[0xc7, 0x05, ...word(RAM - 4), ...word(3), 0xbf, ...word(RAM - 4), 0xb9, ...word(9000)],
+      ...[0x8b, 0x07, 0x8b, 0x57, 4, 0x01, 0xc3, 0x01, 0xd6, 0x49, 0x75, 0xf4, 0xf4],
+    ]);
+    const { exits, end } = run(7);
+    expect(end).toBe(CpuExit.halted);
+    expect(exits.length).toBe(9000);
+    expect([memory.reg(3), memory.reg(6)]).toEqual([27_000, 63_000]);
+  });
+
   it('comes back in the middle of a long repeat', () => {
-    // std; mov edi, 0x300000; mov ecx, 0x200000; rep stosb; hlt
-    start([0xfd, 0xbf, 0, 0, 0x30, 0, 0xb9, 0, 0, 0x20, 0, 0xf3, 0xaa, 0xf4]);
+    // mov esi, 0x100000; mov ecx, 0x200000; rep lodsb; hlt
+    start([0xbe, 0, 0, 0x10, 0, 0xb9, 0, 0, 0x20, 0, 0xf3, 0xac, 0xf4]);
     expect(cpu.run(100_000)).toBe(CpuExit.slice);
     expect(memory.reg(1)).toBeGreaterThan(0);
     expect(run().end).toBe(CpuExit.halted);

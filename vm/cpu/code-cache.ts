@@ -9,6 +9,7 @@ import { Decoded, INSTRUCTION_MAXIMUM, Instruction, RIP_BASE } from './decode.ts
 import { raise, Vector } from './fault.ts';
 import { type Form, formOf } from './forms.ts';
 import { Terminator } from './ir/node.ts';
+import { EntryBit } from './isa/table.ts';
 import {
   CODE_END,
   CODE_START,
@@ -17,6 +18,9 @@ import {
   ModeBit,
   Op,
   RAM_START,
+  SECOND_ENTRIES,
+  SECOND_ENTRIES_SHIFT,
+  SECOND_MULTIPLIER,
   Seg,
   State,
 } from './layout.ts';
@@ -150,8 +154,19 @@ export class CodeCache {
     const head = this.crosses(number, offset, mode)
       ? this.straddlingHead(number, low, high, mode)
       : this.headFor(page, offset, mode);
+    if (memory.get(head + Op.handler) === Handler.undecoded) this.decode(head);
     this.remember(low, high, head, isGlobal);
     return head;
+  }
+
+  /** Gives a block's head another handler. */
+  install(block: Block, handler: number): void {
+    const { memory } = this;
+    const { head, page, offset } = block;
+    memory.set(head + Op.handler, handler);
+    // Where it was met last; elsewhere the old handler finds the new one.
+    const entry = JUMP_CACHE + 16 * firstSlot(page.linearLow + offset, page.linearHigh);
+    if (memory.get(entry + 8) === head) memory.set(entry + 12, handler);
   }
 
   /**
@@ -179,29 +194,40 @@ export class CodeCache {
   private remember(low: number, high: number, head: number, isGlobal: boolean): void {
     const { memory } = this;
     const page = pageNumber(low, high);
-    // The same hash as lower/base-module.ts: address xor address / 4096.
-    const slot = (low ^ ((low >>> 12) | (high << 20))) & (JUMP_CACHE_ENTRIES - 1);
-    const at = JUMP_CACHE + slot * 16;
-    const tag = (BigInt.asUintN(32, BigInt(high)) << 32n) | BigInt(low >>> 0);
-    memory.u64[at >> 3] = tag + memory.u64[State.modeTag >> 3]!;
-    memory.set(at + 8, head);
-    const list = this.cached.get(page);
-    if (list === undefined) this.cached.set(page, [slot]);
-    else if (list.length < SLOTS_MAXIMUM) list.push(slot);
-    else {
+    const tag = (high + memory.get(State.modeTag + 4)) | 0;
+    let list = this.cached.get(page);
+    if (list === undefined) {
+      list = [];
+      this.cached.set(page, list);
+    } else if (list.length === SLOTS_MAXIMUM) {
       // Entries that push each other out fill the list again and again.
-      this.forgetPage(page);
-      this.cached.set(page, [slot]);
-      memory.u64[at >> 3] = tag + memory.u64[State.modeTag >> 3]!;
-      memory.set(at + 8, head);
+      for (const slot of list) this.forgetSlot(slot);
+      list.length = 0;
     }
+    const slot = this.slotFor(low, high, tag);
+    list.push(slot);
+    memory.set64(JUMP_CACHE + slot * 16, low, tag);
+    memory.set(JUMP_CACHE + slot * 16 + 8, head);
+    memory.set(JUMP_CACHE + slot * 16 + 12, memory.get(head + Op.handler));
     if (isGlobal) this.globalPages.add(page);
+  }
+
+  /** Number of the entry for an address: in the first part, unless another one is there and the second has room. */
+  private slotFor(low: number, high: number, tag: number): number {
+    const { memory } = this;
+    const first = firstSlot(low, high);
+    const at = JUMP_CACHE + first * 16;
+    const tagThere = memory.get(at + 4);
+    if (tagThere === 0 || (tagThere === tag && memory.get(at) === low)) return first;
+    // A product's upper bits, as in lower/base-module.ts.
+    const second = JUMP_CACHE_ENTRIES + (Math.imul(low, SECOND_MULTIPLIER) >>> (32 - SECOND_ENTRIES_SHIFT));
+    return memory.get(JUMP_CACHE + second * 16 + 4) === 0 ? second : first;
   }
 
   /** Forgets what linear addresses led to. @param page - linear page, −1 for all but global ones, −2 for all */
   forget(page: number): void {
     if (page === -2) {
-      this.memory.u32.fill(0, JUMP_CACHE >> 2, (JUMP_CACHE >> 2) + JUMP_CACHE_ENTRIES * 4);
+      this.memory.u32.fill(0, JUMP_CACHE >> 2, (JUMP_CACHE >> 2) + (JUMP_CACHE_ENTRIES + SECOND_ENTRIES) * 4);
       this.cached.clear();
       this.globalPages.clear();
       return;
@@ -218,12 +244,14 @@ export class CodeCache {
   private forgetPage(page: number): void {
     const slots = this.cached.get(page);
     if (slots === undefined) return;
-    for (const slot of slots) {
-      this.memory.set(JUMP_CACHE + slot * 16, 0);
-      this.memory.set(JUMP_CACHE + slot * 16 + 4, 0);
-    }
+    for (const slot of slots) this.forgetSlot(slot);
     this.cached.delete(page);
     this.globalPages.delete(page);
+  }
+
+  private forgetSlot(slot: number): void {
+    this.memory.set(JUMP_CACHE + slot * 16, 0);
+    this.memory.set(JUMP_CACHE + slot * 16 + 4, 0);
   }
 
   page(number: number): CodePage {
@@ -344,7 +372,12 @@ export class CodeCache {
   }
 
   private cover(page: CodePage, from: number, to: number): void {
-    for (let i = from; i < to; i++) page.covered[i >> 5] = page.covered[i >> 5]! | (1 << (i & 31));
+    const { covered } = page;
+    for (let word = from >> 5; word << 5 < to; word++) {
+      const first = Math.max(0, from - (word << 5));
+      const behind = Math.min(32, to - (word << 5));
+      covered[word] = covered[word]! | ((behind === 32 ? -1 : (1 << behind) - 1) & (-1 << first));
+    }
     if (this.hasCodeFlags[page.number] === 1) return;
     this.hasCodeFlags[page.number] = 1;
     this.mmuOf().protect(page.number);
@@ -417,10 +450,9 @@ export class CodeCache {
     const { memory } = this;
     memory.set(record + Op.handler, form.handler !== 0 ? form.handler : this.handlerOf(form));
     memory.set(record + Op.place, place);
-    form.slots.forEach((kind, slot) => {
-      const register = instruction.registers[slot]!;
-      memory.set(record + Op.reg0 + 4 * slot, slotAddress(kind, register));
-    });
+    const { slots } = form;
+    for (let slot = 0; slot < slots.length; slot++)
+      memory.set(record + Op.reg0 + 4 * slot, slotAddress(slots[slot]!, instruction.registers[slot]!));
     if (instruction.isMemory) {
       const { base, index } = instruction;
       const relative = base === RIP_BASE;
@@ -438,7 +470,8 @@ export class CodeCache {
     }
     memory.set(record + Op.segment, segmentField(instruction, mode));
     memory.set64(record + Op.immediate, instruction.immediateLow, instruction.immediateHigh);
-    if (hasSecondImmediate(form)) memory.set(record + Op.displacement, instruction.immediate2);
+    if ((form.entry.bits & EntryBit.secondImmediate) !== 0)
+      memory.set(record + Op.displacement, instruction.immediate2);
   }
 
   // Instructions across pages, and single steps
@@ -649,6 +682,11 @@ export class CodeCache {
   }
 }
 
+/** Number of the first entry in the jump cache for a linear address: as in lower/base-module.ts, address xor page. */
+function firstSlot(low: number, high: number): number {
+  return (low ^ ((low >>> 12) | (high << 20))) & (JUMP_CACHE_ENTRIES - 1);
+}
+
 /** Offset in the page that a relative branch goes to; may lie outside it. */
 export function branchTarget(
   instruction: Instruction,
@@ -663,10 +701,6 @@ export function branchTarget(
     return ip - ripBaseLow;
   }
   return target;
-}
-
-function hasSecondImmediate(form: Form): boolean {
-  return form.entry.operands.some((code) => code === 'Ib2' || code === 'Ap');
 }
 
 /** State address of a register operand, or the number itself for x87. */

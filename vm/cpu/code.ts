@@ -6,7 +6,7 @@ import type { CodeCache } from './code-cache.ts';
 import type { Form } from './forms.ts';
 import type { HandlerModule } from './handlers.ts';
 import { LARGE, type Reach, SMALL } from './jit/plan.ts';
-import { RegionCompiler } from './jit/region.ts';
+import { type CompiledRegion, RegionCompiler } from './jit/region.ts';
 import { Op } from './layout.ts';
 import { BASE_FUNCTIONS, HANDLER, type HostFunction } from './lower/base.ts';
 import {
@@ -15,6 +15,7 @@ import {
   importFunctions,
   importMachine,
   importMemory,
+  importOnDemand,
 } from './lower/base-module.ts';
 import { HandlerLowering } from './lower/interp.ts';
 import type { CpuMemory } from './memory.ts';
@@ -163,17 +164,15 @@ export class CpuCode {
     const started = performance.now();
     const module = new ModuleBuilder();
     importMemory(module);
-    const compiler = new RegionCompiler(memory, cache, importFunctions(module));
-    const heads: number[] = [];
+    const compiler = new RegionCompiler(memory, cache, importOnDemand(module));
+    const regions: CompiledRegion[] = [];
     const covered = new Set<number>();
     const first = this.nextRegion;
     for (const [head, reach] of pending) {
       if (reach === SMALL && covered.has(head)) continue;
       const region = compiler.compile(head, reach);
       if (region === undefined) continue;
-      const index = module.addFunction(HANDLER, region.body);
-      module.exportFunction(String(heads.length), index);
-      heads.push(head);
+      regions.push(region);
       for (const block of region.blocks) {
         covered.add(block.head);
         block.wasHot = true;
@@ -184,20 +183,23 @@ export class CpuCode {
       }
     }
     pending.clear();
-    if (heads.length === 0) return;
-    if (first + heads.length > this.table.length)
-      this.table.grow(Math.max(heads.length, this.table.length >> 1));
+    if (regions.length === 0) return;
+    regions.forEach(({ body }, i) => {
+      module.exportFunction(String(i), module.addFunction(HANDLER, body));
+    });
+    if (first + regions.length > this.table.length)
+      this.table.grow(Math.max(regions.length, this.table.length >> 1));
     const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.build()), {
       cpu: this.imports,
     });
-    heads.forEach((head, i) => {
+    regions.forEach(({ blocks }, i) => {
       this.table.set(first + i, exports[i]);
-      memory.set(head + Op.handler, first + i);
+      cache.install(blocks[0]!, first + i);
     });
     this.modules++;
-    this.nextRegion += heads.length;
+    this.nextRegion += regions.length;
     if (this.nextRegion - this.firstRegion > REGIONS_MAXIMUM) cache.isFull = true;
-    this.regions += heads.length;
+    this.regions += regions.length;
     this.compileTime += performance.now() - started;
   }
 

@@ -133,9 +133,17 @@ export const CROSS_PAGE_END = 0x1900;
 /** Constants that vector instructions load: sign and absolute-value masks, shuffles. */
 export const CONSTANTS = 0x1a00;
 
-/** Direct-mapped cache from linear address and mode to a block: 16 bytes an entry. */
+/**
+ * Direct-mapped cache from linear address and mode to a block: 16 bytes an entry. Its tag, the block's head, and the
+ * head's handler, which saves a look at the head.
+ */
 export const JUMP_CACHE = 0x4_0000;
 export const JUMP_CACHE_ENTRIES = 16384;
+/** Entries behind those, found by another hash: for addresses that push each other out of the first. */
+export const SECOND_ENTRIES_SHIFT = 12;
+export const SECOND_ENTRIES = 1 << SECOND_ENTRIES_SHIFT;
+/** Their hash: the upper bits of a linear address's low word times this. */
+export const SECOND_MULTIPLIER = 0x9e37_79b1 | 0;
 
 /** The TLB: one for supervisor and one for user mode, 32 bytes an entry. */
 export const TLB = { supervisor: 0x10_0000, user: 0x14_0000 } as const;

@@ -25,8 +25,8 @@ import type { Code } from '../lower/code.ts';
 import { conditionFunction, gprAddress } from '../lower/interp.ts';
 import { type FunctionIndices, Lowering, lazyFlags, loadOpcode, storeOpcode } from '../lower/lowering.ts';
 import { Convert, I32, I64, type ValueType, Wasm } from '../wasm/opcodes.ts';
+import type { Access, Accesses } from './accesses.ts';
 import { constantOf } from './constants.ts';
-import { registerBit } from './summary.ts';
 
 /** Registers and flags that a region's code has in locals. */
 export interface RegionLocals {
@@ -68,14 +68,29 @@ export class RegionLowering extends Lowering {
     v128: { locals: [], used: 0 },
   };
   private readonly entry: number;
+  /** What the current instruction's accesses have in common with others. */
+  private accesses: Accesses | undefined;
+  /** Locals for the addends of groups of accesses; used anew in each block. */
+  private readonly addends: number[] = [];
+  private addendsUsed = 0;
   /** Registers that may not be in memory as they are in locals, as bits; whether the flags may not. */
   private dirty = 0;
   private flagsDirty = false;
 
-  constructor(code: Code, functions: FunctionIndices, mode: number, locals: RegionLocals) {
+  /** Whether registers and the budget are in memory at any time, and only read from their locals. */
+  private readonly writesThrough: boolean;
+
+  constructor(
+    code: Code,
+    functions: FunctionIndices,
+    mode: number,
+    locals: RegionLocals,
+    writesThrough: boolean,
+  ) {
     super(code, functions);
     this.mode = mode;
     this.locals = locals;
+    this.writesThrough = writesThrough;
     this.compared = {
       x32: code.local('i32'),
       y32: code.local('i32'),
@@ -88,8 +103,22 @@ export class RegionLowering extends Lowering {
   /** A block begins: nothing is known of the flags, and so much may have been changed before. */
   beginBlock({ registers, flags }: { registers: number; flags: boolean }): void {
     this.known = undefined;
-    this.dirty = registers;
+    this.addendsUsed = 0;
+    this.dirty = this.writesThrough ? 0 : registers;
     this.flagsDirty = flags;
+  }
+
+  /** Counts instructions that are about to be done. */
+  takeBudget(instructions: number): void {
+    const { code, locals, writesThrough } = this;
+    if (writesThrough) code.i32(0);
+    code.get(locals.budget);
+    code.i32(instructions);
+    code.op(I32.sub);
+    if (writesThrough) {
+      code.tee(locals.budget);
+      code.memory(Wasm.i32_store, State.budget);
+    } else code.set(locals.budget);
   }
 
   /** Emits an instruction, without what its terminator does. */
@@ -99,7 +128,9 @@ export class RegionLowering extends Lowering {
     place: number,
     record: number,
     flagsLive: boolean,
+    accesses: Accesses | undefined,
   ): void {
+    this.accesses = accesses;
     this.instruction = instruction;
     this.form = form;
     this.place = place;
@@ -149,10 +180,12 @@ export class RegionLowering extends Lowering {
   }
 
   protected setGpr(register: number, size: number, value: () => void): void {
-    const { code } = this;
+    const { code, writesThrough } = this;
     const high = register >= 16;
-    const local = this.locals.gpr[high ? register - 16 : register]!;
-    this.dirty |= registerBit(register);
+    const whole = high ? register - 16 : register;
+    const local = this.locals.gpr[whole]!;
+    if (writesThrough) code.i32(0);
+    else this.dirty |= 1 << whole;
     if (size === 64) value();
     else if (size === 32) {
       value();
@@ -172,7 +205,10 @@ export class RegionLowering extends Lowering {
       code.op(Convert.i64_extend_i32_u);
       code.op(I64.or);
     }
-    code.set(local);
+    if (writesThrough) {
+      code.tee(local);
+      code.memory(Wasm.i64_store, gprAddress(whole));
+    } else code.set(local);
   }
 
   protected getOperand(index: number, size: number): void {
@@ -349,13 +385,43 @@ export class RegionLowering extends Lowering {
     code.end();
   }
 
-  private host(address: number, type: ValueType): void {
+  /** Pushes the host address for an access, or leaves it to the interpreter. */
+  private reach(at: Node | Statement, address: number, type: ValueType, bytes: number, tag: number): void {
     const { code } = this;
+    const access = this.accesses?.get(at);
+    if (access === undefined) this.guard(address, type, bytes, tag);
+    else if (access.isFirst) this.reachAll(access, address, type);
     code.get(address);
     if (type === 'i64') code.op(Convert.i32_wrap_i64);
-    code.get(this.entry);
-    code.memory(Wasm.i32_load, this.tlb + TLB_ADDEND);
+    if (access === undefined) this.addend();
+    else code.get(access.group.addend);
     code.op(I32.add);
+  }
+
+  /** Makes sure that all accesses of a group can be made, of which the first is to an address. */
+  private reachAll({ group }: Access, address: number, type: ValueType): void {
+    const { code } = this;
+    let lowest = address;
+    if (group.below < 0) {
+      const wide = type === 'i64';
+      lowest = this.tempLocal(type);
+      code.get(address);
+      if (wide) code.i64(group.below);
+      else code.i32(group.below);
+      code.op(wide ? I64.add : I32.add);
+      code.set(lowest);
+    }
+    this.guard(lowest, type, group.bytes, group.isWritten ? TLB_WRITE_TAG : TLB_READ_TAG);
+    this.addend();
+    group.addend = this.addends[this.addendsUsed] ?? code.local('i32');
+    this.addends[this.addendsUsed++] = group.addend;
+    code.set(group.addend);
+  }
+
+  /** Pushes what the TLB entry that has been found adds to linear addresses. */
+  private addend(): void {
+    this.code.get(this.entry);
+    this.code.memory(Wasm.i32_load, this.tlb + TLB_ADDEND);
   }
 
   /** Out of the region, to a head or to an instruction of the interpreter. */
@@ -385,16 +451,14 @@ export class RegionLowering extends Lowering {
   protected load(n: Node): void {
     const { type } = n.a!;
     const address = this.inLocal(n.a!);
-    this.guard(address, type, n.k, TLB_READ_TAG);
-    this.host(address, type);
+    this.reach(n, address, type, n.k, TLB_READ_TAG);
     this.code.memory(loadOpcode(n.k), 0);
   }
 
   protected probe(n: Node): void {
     const { type } = n.a!;
     const address = this.inLocal(n.a!);
-    this.guard(address, type, n.k, TLB_WRITE_TAG);
-    this.host(address, type);
+    this.reach(n, address, type, n.k, TLB_WRITE_TAG);
   }
 
   /** What a probe has let through is RAM. */
@@ -418,8 +482,7 @@ export class RegionLowering extends Lowering {
       if (s.b!.type === 'i64' && valueType === 'i32') code.op(Convert.i32_wrap_i64);
       code.set(value);
     }
-    this.guard(address, type, bytes, TLB_WRITE_TAG);
-    this.host(address, type);
+    this.reach(s, address, type, bytes, TLB_WRITE_TAG);
     code.get(value);
     code.memory(storeOpcode(bytes, valueType), 0);
   }
@@ -655,11 +718,11 @@ export class RegionLowering extends Lowering {
 
   // State in memory
 
-  /** Loads what the region has in locals. */
-  loadState(): void {
+  /** Loads what the region has in locals. @param registers - which, as bits */
+  loadState(registers = -1): void {
     const { code, locals } = this;
     locals.gpr.forEach((local, register) => {
-      if (local < 0) return;
+      if (local < 0 || !(registers & (1 << register))) return;
       code.load(Wasm.i64_load, gprAddress(register));
       code.set(local);
     });
@@ -695,6 +758,7 @@ export class RegionLowering extends Lowering {
       code.get(locals.ccShift);
       code.memory(Wasm.i32_store, State.ccShift);
     }
+    if (this.writesThrough) return;
     code.i32(0);
     code.get(locals.budget);
     code.memory(Wasm.i32_store, State.budget);

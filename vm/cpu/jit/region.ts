@@ -8,16 +8,17 @@ import { Vector } from '../fault.ts';
 import { type Form, formOf } from '../forms.ts';
 import { Terminator } from '../ir/node.ts';
 import { JUMP_CACHE, Op, RAM_START, State } from '../layout.ts';
-import { emitDispatch, emitJumpCacheProbe, emitRipBase, Handler } from '../lower/base-module.ts';
+import { emitJumpCacheProbe, emitRipBase, Handler } from '../lower/base-module.ts';
 import { Code } from '../lower/code.ts';
 import type { FunctionIndices } from '../lower/lowering.ts';
 import type { CpuMemory } from '../memory.ts';
 import { type FunctionBody, functionBody } from '../wasm/module.ts';
 import { I32, I64, Wasm } from '../wasm/opcodes.ts';
+import { type Accesses, findAccesses } from './accesses.ts';
 import { analyse, type Flow } from './flow.ts';
 import { type RegionLocals, RegionLowering } from './lowering.ts';
 import { type Call, type Exit, isLarge, LARGE, type Reach, type RegionBlock, RegionPlanner } from './plan.ts';
-import { registerBit, summaryFor, summaryOf } from './summary.ts';
+import { registerBit, type Summary, summaryFor, summaryOf } from './summary.ts';
 
 const PAGE = 4096;
 /** As many instructions as a string instruction may count for when a page is moved in bulk: system/strings.ts. */
@@ -29,11 +30,6 @@ export interface CompiledRegion {
   readonly blocks: readonly Block[];
   readonly body: FunctionBody;
 }
-
-/** Labels around a region's body: learn, dispatch. */
-const OUTER_LABELS = 2;
-const LABEL_LEARN = 0;
-const LABEL_DISPATCH = 1;
 
 export class RegionCompiler {
   private readonly memory: CpuMemory;
@@ -72,6 +68,9 @@ interface Step {
   readonly form: Form | undefined;
   readonly place: number;
   readonly record: number;
+  readonly summary: Summary | undefined;
+  /** What its accesses to memory have in common with others'. */
+  accesses: Accesses | undefined;
   flagsLive: boolean;
 }
 
@@ -95,9 +94,8 @@ class RegionEmitter {
   /** A linear address, and its entry in the jump cache. */
   private readonly linear: number;
   private readonly slot: number;
-  /** Where an indirect jump remembers where it has led; whether any does. */
-  private readonly site: number;
-  private learns = false;
+  /** Registers whose values from before the region somebody looks at, as bits. */
+  private readonly needed: number;
   /** Most instructions between two looks at the budget: forward edges lead through each block once. At least 1. */
   private readonly longest: number;
   /** Labels that are open within the body: the node that a branch to each leads to, or −1. */
@@ -119,12 +117,15 @@ class RegionEmitter {
     this.rip = code.local('i64');
     this.linear = code.local('i64');
     this.slot = code.local('i32');
-    this.site = code.local('i32');
     this.locals = this.assignLocals();
     const calls = Math.max(...nodes.map(({ makes }) => makes?.depth ?? 0));
     this.returns = Array.from({ length: calls }, () => code.local('i64'));
     this.crosses = nodes.some(({ exits }) => exits.some(({ crossing }) => crossing !== undefined));
-    this.lowering = new RegionLowering(code, functions, this.mode, this.locals);
+    // Where nothing is done over and over, each register goes to memory as it changes: one store is less code than
+    // one at each way out.
+    const keepsBack = flow.isLoop.some((isLoop) => isLoop);
+    this.needed = keepsBack ? -1 : this.findNeeded();
+    this.lowering = new RegionLowering(code, functions, this.mode, this.locals, !keepsBack);
     this.findLiveFlags();
     this.dirtyAt = this.findDirty();
   }
@@ -132,19 +133,20 @@ class RegionEmitter {
   private decode(block: Block): Step[] {
     const { memory } = this;
     const start = RAM_START + block.page.number * PAGE;
-    return Array.from({ length: block.instructions }, (_, i): Step => {
+    const steps: Step[] = [];
+    for (let i = 0; i < block.instructions; i++) {
       const record = block.first + i * Op.size;
       const place = memory.get(record + Op.place) & 0xffff;
       const instruction = new Instruction();
       const known = instruction.decode(memory.u8, start + place, start + PAGE, block.mode) === Decoded.ok;
-      return {
-        instruction,
-        form: known ? formOf(instruction, block.mode) : undefined,
-        place,
-        record,
-        flagsLive: true,
-      };
+      const form = known ? formOf(instruction, block.mode) : undefined;
+      const summary = form && summaryFor(form, instruction);
+      steps.push({ instruction, form, place, record, summary, accesses: undefined, flagsLive: true });
+    }
+    findAccesses(steps, this.mode).forEach((accesses, i) => {
+      steps[i]!.accesses = accesses;
     });
+    return steps;
   }
 
   private assignLocals(): RegionLocals {
@@ -153,16 +155,9 @@ class RegionEmitter {
     let usesFlags = false;
     for (const { instruction, form } of this.steps.flat()) {
       if (form === undefined) continue;
-      const { reads, writes, readsFlags, writesFlags } = summaryOf(form);
-      used |= reads | writes;
+      const { readsFlags, writesFlags } = summaryOf(form);
+      used |= readBy(instruction, form) | writtenBy(instruction, form) | inSlots(instruction, form, -1);
       usesFlags ||= readsFlags || writesFlags;
-      form.slots.forEach((kind, slot) => {
-        if (kind === 'general' || kind === 'general8') used |= registerBit(instruction.registers[slot]!);
-      });
-      if (instruction.isMemory) {
-        if (instruction.base >= 0 && instruction.base < 16) used |= 1 << instruction.base;
-        if (instruction.index >= 0) used |= 1 << instruction.index;
-      }
     }
     const gpr = Array.from({ length: 16 }, (_, n) => (used & (1 << n) ? code.local('i64') : -1));
     return {
@@ -173,6 +168,22 @@ class RegionEmitter {
       ccShift: code.local('i32'),
       budget: code.local('i32'),
     };
+  }
+
+  /** Registers that are read before they are written, of a region without loops. */
+  private findNeeded(): number {
+    const { nodes, flow, steps } = this;
+    const at = nodes.map(() => 0);
+    for (const node of [...flow.order].reverse()) {
+      let live = 0;
+      for (const { node: next } of nodes[node]!.exits) if (next >= 0) live |= at[next]!;
+      for (const { instruction, form } of [...steps[node]!].reverse()) {
+        if (form === undefined) live = 0;
+        else live = (live & ~killedBy(instruction, form)) | readBy(instruction, form);
+      }
+      at[node] = live;
+    }
+    return at[0]!;
   }
 
   /** What may have been changed since the region was entered, at the beginning of each block. */
@@ -219,16 +230,15 @@ class RegionEmitter {
         for (let i = steps.length - 1; i >= 0; i--) {
           const step = steps[i]!;
           step.flagsLive = live;
-          if (step.form === undefined) {
+          const { summary, form } = step;
+          if (summary === undefined) {
             live = true;
             continue;
           }
-          const { readsFlags, setsAllFlags, mayFault } = summaryFor(step.form, step.instruction);
-          const isBranch =
-            step.form.template.terminator === Terminator.branch ||
-            step.form.template.terminator === Terminator.jump;
-          if (readsFlags || (mayFault && !isBranch)) live = true;
-          else if (setsAllFlags) live = false;
+          const { terminator } = form!.template;
+          const isBranch = terminator === Terminator.branch || terminator === Terminator.jump;
+          if (summary.readsFlags || (mayEnd(step) && !isBranch)) live = true;
+          else if (summary.setsAllFlags) live = false;
         }
         // Loops may look at the flags again: what was assumed live stays so unless proved otherwise.
         if (live !== liveIn[node]) {
@@ -249,19 +259,9 @@ class RegionEmitter {
     code.get(0);
     code.returnCall(this.functions.interpret);
     code.end();
-    lowering.loadState();
-    code.block();
-    code.block();
+    lowering.loadState(this.needed);
     this.tree(0);
     code.bytes.u8(Wasm.unreachable);
-    code.end();
-    emitDispatch(code, this.functions.lookup, this.rip);
-    code.returnCall(this.functions.go);
-    code.end();
-    if (this.learns) {
-      emitDispatch(code, this.functions.lookup, this.rip, this.site);
-      code.returnCall(this.functions.go);
-    } else code.bytes.u8(Wasm.unreachable);
     return code;
   }
 
@@ -293,13 +293,10 @@ class RegionEmitter {
   }
 
   private block(node: number): void {
-    const { code, lowering, locals } = this;
+    const { code, lowering } = this;
     const { block, exits, terminator, isReturn, makes, within, site } = this.nodes[node]!;
     lowering.beginBlock(this.dirtyAt[node]!);
-    code.get(locals.budget);
-    code.i32(block.instructions);
-    code.op(I32.sub);
-    code.set(locals.budget);
+    lowering.takeBudget(block.instructions);
     for (const step of this.steps[node]!) {
       if (step.form === undefined) {
         lowering.storeState();
@@ -310,7 +307,8 @@ class RegionEmitter {
         code.bytes.u8(Wasm.unreachable);
         return;
       }
-      lowering.instructionAt(step.instruction, step.form, step.place, step.record, step.flagsLive);
+      const { instruction, form, place, record, flagsLive, accesses } = step;
+      lowering.instructionAt(instruction, form, place, record, flagsLive, accesses);
     }
     const [first, second] = exits;
     switch (terminator) {
@@ -397,10 +395,6 @@ class RegionEmitter {
     this.enter(node, exit, () => this.dispatch());
   }
 
-  private outer(label: number): number {
-    return this.labels.length + OUTER_LABELS - 1 - label;
-  }
-
   /** Goes from a node to where an exit leads. */
   private go(from: number, exit: Exit): void {
     const { code, lowering } = this;
@@ -474,28 +468,60 @@ class RegionEmitter {
 
   /** Out of the region, to the RIP in its local, which is remembered at an indirect jump as where it leads. */
   private learn(site: number): void {
-    this.learns = true;
+    const { code } = this;
     this.lowering.storeState();
-    this.code.i32(site);
-    this.code.set(this.site);
-    this.code.br(this.outer(LABEL_LEARN));
+    code.get(this.rip);
+    code.i32(site);
+    code.returnCall(this.functions.learn);
   }
 
   /** Out of the region, to the RIP in its local. */
   private dispatch(): void {
     this.lowering.storeState();
-    this.code.br(this.outer(LABEL_DISPATCH));
+    this.code.get(this.rip);
+    this.code.returnCall(this.functions.dispatch);
   }
+}
+
+/** Whether the region may be left in the middle of an instruction. */
+function mayEnd({ summary, accesses }: Step): boolean {
+  if (summary!.mayFault) return true;
+  let safe = 0;
+  if (accesses !== undefined) for (const { isFirst } of accesses.values()) if (!isFirst) safe++;
+  return safe < summary!.accesses;
 }
 
 /** Registers that an instruction may change, as bits. */
 function writtenBy(instruction: Instruction, form: Form): number {
   const { writes, slotWrites } = summaryOf(form);
-  let registers = writes;
-  form.slots.forEach((kind, slot) => {
-    if ((kind === 'general' || kind === 'general8') && slotWrites & (1 << slot))
+  return writes | inSlots(instruction, form, slotWrites);
+}
+
+/** Registers of which an instruction leaves nothing that was there, as bits. */
+function killedBy(instruction: Instruction, form: Form): number {
+  const { kills, slotKills } = summaryOf(form);
+  return kills | inSlots(instruction, form, slotKills);
+}
+
+/** Registers that an instruction looks at, as bits. */
+function readBy(instruction: Instruction, form: Form): number {
+  const { reads, slotReads } = summaryOf(form);
+  let registers = reads | inSlots(instruction, form, slotReads);
+  if (instruction.isMemory) {
+    if (instruction.base >= 0 && instruction.base < 16) registers |= 1 << instruction.base;
+    if (instruction.index >= 0) registers |= 1 << instruction.index;
+  }
+  return registers;
+}
+
+/** Registers in some of an instruction's operand slots. */
+function inSlots(instruction: Instruction, form: Form, wanted: number): number {
+  let registers = 0;
+  for (let slot = 0; slot < form.slots.length; slot++) {
+    const kind = form.slots[slot]!;
+    if ((kind === 'general' || kind === 'general8') && wanted & (1 << slot))
       registers |= registerBit(instruction.registers[slot]!);
-  });
+  }
   return registers;
 }
 

@@ -11,14 +11,20 @@ export interface Summary {
   /** Registers that the form names itself, as bits. */
   readonly reads: number;
   readonly writes: number;
-  /** Operand slots that are written, as bits. */
+  /** Those of which nothing is left that was there before. */
+  readonly kills: number;
+  /** The same of the operand slots. */
+  readonly slotReads: number;
   readonly slotWrites: number;
+  readonly slotKills: number;
   /** Whether it looks at the arithmetic flags, or changes some and leaves others. */
   readonly readsFlags: boolean;
   readonly writesFlags: boolean;
   /** Whether it always writes all of them. */
   readonly setsAllFlags: boolean;
-  /** Whether it can end in the middle. */
+  /** How many accesses to memory it makes, each of which may end it. */
+  readonly accesses: number;
+  /** Whether something else can end it in the middle. */
   readonly mayFault: boolean;
   /** Whether what it does may depend on the immediate: a shift by nothing leaves the flags. */
   readonly hasChoice: boolean;
@@ -50,9 +56,13 @@ class Gatherer {
   private reads = 0;
   private writes = 0;
   private slotWrites = 0;
+  private slotReads = 0;
+  private kills = 0;
+  private slotKills = 0;
   private readsFlags = false;
   private writesFlags = false;
   private setsAllFlags = false;
+  private accesses = 0;
   private mayFault = false;
   private hasChoice = false;
   private form!: Form;
@@ -69,13 +79,18 @@ class Gatherer {
     if (template.value !== undefined) this.node(template.value);
     if (template.terminator !== Terminator.none) this.mayFault = true;
     const { reads, writes, slotWrites, readsFlags, writesFlags, setsAllFlags, mayFault, hasChoice } = this;
+    const { kills, slotReads, slotKills, accesses } = this;
     return {
       reads,
       writes,
+      kills,
+      slotReads,
       slotWrites,
+      slotKills,
       readsFlags,
       writesFlags,
       setsAllFlags,
+      accesses,
       mayFault,
       hasChoice,
     };
@@ -88,9 +103,12 @@ class Gatherer {
         case Stmt.setGpr:
           // Parts of a register leave the rest.
           if (s.h < 32) this.reads |= registerBit(s.k);
+          else if (always) this.kills |= registerBit(s.k);
           this.writes |= registerBit(s.k);
           break;
         case Stmt.setOperand:
+          if (s.h < 32) this.slotReads |= 1 << s.k;
+          else if (always) this.slotKills |= 1 << s.k;
           this.slotWrites |= 1 << s.k;
           break;
         case Stmt.setFlags:
@@ -122,7 +140,8 @@ class Gatherer {
           break;
         case Stmt.store:
         case Stmt.storeVector:
-        case Stmt.rawStore:
+          this.accesses++;
+          break;
         case Stmt.raise:
           this.mayFault = true;
           break;
@@ -137,14 +156,19 @@ class Gatherer {
       case Expr.gpr:
         this.reads |= registerBit(n.k);
         break;
+      case Expr.operand:
+        this.slotReads |= 1 << n.k;
+        break;
       case Expr.condition:
       case Expr.arithmeticFlags:
         this.readsFlags = true;
         break;
       case Expr.load:
       case Expr.probe:
+        this.accesses++;
+        break;
       case Expr.segmented:
-        this.mayFault = true;
+        if (this.form.mode === 'segmented') this.mayFault = true;
         break;
       case Expr.call:
         for (const argument of n.list as readonly Node[]) this.node(argument);

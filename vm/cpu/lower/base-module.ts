@@ -8,6 +8,8 @@ import {
   LazyFlags,
   Op,
   RAM_START,
+  SECOND_ENTRIES_SHIFT,
+  SECOND_MULTIPLIER,
   Seg,
   State,
   TLB_ADDEND,
@@ -16,7 +18,7 @@ import {
   TLB_READ_TAG,
   TLB_WRITE_TAG,
 } from '../layout.ts';
-import { functionBody, ModuleBuilder } from '../wasm/module.ts';
+import { functionBody, ModuleBuilder, type Signature } from '../wasm/module.ts';
 import { Convert, I32, I64, type ValueType, Wasm } from '../wasm/opcodes.ts';
 import { BASE_FUNCTIONS, type BaseFunction, HANDLER, HOST_FUNCTIONS, type HostFunction } from './base.ts';
 import { defineFloat } from './base-simd.ts';
@@ -54,7 +56,42 @@ export function importMachine(module: ModuleBuilder): void {
   module.importTable('table');
 }
 
-/** Imports everything of base and host: what compiled regions are made against. */
+/**
+ * Imports of base and host, each when its index is asked for first: modules of regions need but a few, and each import
+ * takes V8 time when a module is instantiated. All are to be asked for before the module's own functions are added.
+ */
+export function importOnDemand(module: ModuleBuilder): FunctionIndices {
+  return new ImportsOnDemand(module) as unknown as FunctionIndices;
+}
+
+class ImportsOnDemand {
+  private readonly module: ModuleBuilder;
+  private readonly indices = new Map<string, number>();
+
+  static {
+    for (const [name, signature] of Object.entries({ ...HOST_FUNCTIONS, ...BASE_FUNCTIONS }))
+      Object.defineProperty(ImportsOnDemand.prototype, name, {
+        get(this: ImportsOnDemand): number {
+          return this.indexOf(name, signature);
+        },
+      });
+  }
+
+  constructor(module: ModuleBuilder) {
+    this.module = module;
+  }
+
+  private indexOf(name: string, signature: Signature): number {
+    let index = this.indices.get(name);
+    if (index === undefined) {
+      index = this.module.importFunction(name, signature);
+      this.indices.set(name, index);
+    }
+    return index;
+  }
+}
+
+/** Imports everything of base and host. */
 export function importFunctions(module: ModuleBuilder): FunctionIndices {
   const indices: Partial<Record<BaseFunction | HostFunction, number>> = {};
   for (const [name, signature] of Object.entries({ ...HOST_FUNCTIONS, ...BASE_FUNCTIONS })) {
@@ -94,12 +131,20 @@ export function beginBaseModule(): {
     code.get(0);
     goTo(code, handlerType);
   });
+  define('find', (code) => emitFind(code, functions.lookup));
   define('dispatch', (code) => {
-    emitDispatch(code, functions.lookup, 0);
-    const head = code.local('i32');
-    code.tee(head);
+    const { head, handler } = emitDispatch(code, functions.find);
     code.get(head);
-    code.memory(Wasm.i32_load, Op.handler);
+    code.get(handler);
+    code.returnCallIndirect(handlerType);
+  });
+  define('learn', (code) => {
+    const { head, handler } = emitDispatch(code, functions.find);
+    code.get(1);
+    code.get(head);
+    code.memory(Wasm.i32_store, 0);
+    code.get(head);
+    code.get(handler);
     code.returnCallIndirect(handlerType);
   });
   define('enter', (code) => {
@@ -234,6 +279,15 @@ function emitBudget(code: Code): void {
 
 function emitHead(code: Code, functions: FunctionIndices, handlerType: number): void {
   const count = code.local('i32');
+  // The jump cache may still know it as it was before it was compiled.
+  code.get(0);
+  code.memory(Wasm.i32_load, Op.handler);
+  code.i32(Handler.head);
+  code.op(I32.ne);
+  code.if(undefined, false);
+  code.get(0);
+  goTo(code, handlerType);
+  code.end();
   emitBudget(code);
   code.get(0);
   code.get(0);
@@ -295,32 +349,69 @@ export function emitRipBase(code: Code, linear: number, rip: number): void {
   code.memory(Wasm.i64_store, State.ripBase);
 }
 
-/**
- * Pushes the head that is at the RIP in a local, by the jump cache. Inlined at the end of regions.
- * @param site - local with an address that takes the head, too
- */
-export function emitDispatch(code: Code, lookup: number, rip: number, site?: number): void {
+/** Finds the head at the RIP in local 0, and its handler, by the jump cache. @returns the locals that have them */
+function emitDispatch(code: Code, find: number): { head: number; handler: number } {
   const linear = code.local('i64');
   const entry = code.local('i32');
   const head = code.local('i32');
-  emitJumpCacheProbe(code, linear, entry, rip);
-  code.if('i32', true);
-  emitRipBase(code, linear, rip);
+  const handler = code.local('i32');
+  emitJumpCacheProbe(code, linear, entry, 0);
+  code.if(undefined, true);
+  emitRipBase(code, linear, 0);
   code.get(entry);
   code.memory(Wasm.i32_load, JUMP_CACHE + 8);
+  code.set(head);
+  code.get(entry);
+  code.memory(Wasm.i32_load, JUMP_CACHE + 12);
+  code.set(handler);
+  code.else();
+  code.get(0);
+  code.call(find);
+  code.tee(head);
+  code.memory(Wasm.i32_load, Op.handler);
+  code.set(handler);
+  code.end();
+  return { head, handler };
+}
+
+/** Pushes the linear address of the RIP in local 0. */
+function linearOfRip(code: Code): void {
+  code.get(0);
+  code.load(Wasm.i64_load, State.segBase + 8 * Seg.cs);
+  code.op(I64.add);
+  code.load(Wasm.i64_load, State.linearMask);
+  code.op(I64.and);
+}
+
+/** The head at the RIP in local 0, by the jump cache's second part or by TypeScript. */
+function emitFind(code: Code, lookup: number): void {
+  const linear = code.local('i64');
+  const entry = code.local('i32');
+  linearOfRip(code);
+  code.tee(linear);
+  code.op(Convert.i32_wrap_i64);
+  code.i32(SECOND_MULTIPLIER);
+  code.op(I32.mul);
+  code.i32(32 - SECOND_ENTRIES_SHIFT);
+  code.op(I32.shr_u);
+  code.i32(4);
+  code.op(I32.shl);
+  code.tee(entry);
+  code.memory(Wasm.i64_load, JUMP_CACHE + 16 * JUMP_CACHE_ENTRIES);
+  code.get(linear);
+  code.load(Wasm.i64_load, State.modeTag);
+  code.op(I64.add);
+  code.op(I64.eq);
+  code.if('i32', true);
+  emitRipBase(code, linear, 0);
+  code.get(entry);
+  code.memory(Wasm.i32_load, JUMP_CACHE + 16 * JUMP_CACHE_ENTRIES + 8);
   code.else();
   code.i32(0);
-  code.get(rip);
+  code.get(0);
   code.memory(Wasm.i64_store, State.rip);
   code.call(lookup);
   code.end();
-  code.set(head);
-  if (site !== undefined) {
-    code.get(site);
-    code.get(head);
-    code.memory(Wasm.i32_store, 0);
-  }
-  code.get(head);
 }
 
 /** Pushes the offset of a linear address's TLB entry. */

@@ -103,8 +103,12 @@ export const BASE_FUNCTIONS = {
   /** (move, ST(i)). */
   x87Move: signature('i32 i32', 'i32'),
   x87Root: signature('', 'i32'),
+  /** (RIP) → head of the block there, which the jump cache's first part hasn't got. */
+  find: signature('i64', 'i32'),
   /** (RIP): goes there. */
   dispatch: signature('i64'),
+  /** (RIP, address): goes there, and leaves the head at an address. */
+  learn: signature('i64 i32'),
   /** (head): goes there, by the table, which compiled regions haven't got: see code.ts. */
   go: signature('i32'),
   /** Goes to State.rip: how TypeScript enters guest code. */

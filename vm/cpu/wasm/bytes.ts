@@ -84,10 +84,10 @@ export class Bytes {
     this.length += bytes.length;
   }
 
+  /** A name in ASCII. */
   name(text: string): void {
-    const encoded = new TextEncoder().encode(text);
-    this.u32(encoded.length);
-    this.append(encoded);
+    this.u32(text.length);
+    for (let i = 0; i < text.length; i++) this.u8(text.charCodeAt(i));
   }
 
   /** What has been written; a view, valid until the next write. */

@@ -87,11 +87,6 @@ export class ModuleBuilder {
     this.imports.name(name);
   }
 
-  /** Index that the next {@link addFunction} will return. */
-  get nextFunction(): number {
-    return this.importedFunctions + this.bodies.length;
-  }
-
   /**
    * Reserves an index for a function whose body is given later by {@link define}.
    */

@@ -1,0 +1,254 @@
+/**
+ * Finds the memory accesses of a block that are near each other whatever registers hold: pushes and pops, locals of
+ * one frame, members of one structure. The first of such a group looks into the TLB for all of its bytes; the others
+ * find there what to add to their address. When the group reaches across a page, or may not be written, the region is
+ * left at the first access, though that one might have gone well: the interpreter then does the rest.
+ */
+import { type Instruction, RIP_BASE } from '../decode.ts';
+import type { Form } from '../forms.ts';
+import { Expr, type Node, type Statement, Stmt } from '../ir/node.ts';
+import { ModeBit, Seg } from '../layout.ts';
+import { I32, I64 } from '../wasm/opcodes.ts';
+
+/** Most bytes of a group: the more, the more often it lies across pages. */
+const SPAN = 64;
+
+/** Accesses by one look into the TLB. */
+export interface Group {
+  /** From the first access's address to the lowest byte: 0 or less. */
+  below: number;
+  /** From the lowest byte to behind the highest. */
+  bytes: number;
+  isWritten: boolean;
+  /** Local that has what makes a host address of a linear one, from the first access on. */
+  addend: number;
+}
+
+/** An access within a group. */
+export interface Access {
+  readonly group: Group;
+  readonly isFirst: boolean;
+}
+
+/** Accesses of an instruction that belong to groups: by the load or probe node, or the store statement. */
+export type Accesses = ReadonlyMap<Node | Statement, Access>;
+
+/** What {@link findAccesses} looks at of an instruction. */
+export interface AccessingStep {
+  readonly instruction: Instruction;
+  readonly form: Form | undefined;
+  readonly place: number;
+}
+
+/** A number that is so far from something unknown: a root, which stands for the same value wherever it is met. */
+interface Value {
+  readonly root: number;
+  readonly offset: number;
+}
+
+/** Roots that aren't a register's value. */
+const ROOT_ZERO = -1;
+const ROOT_RIP = -2;
+
+interface Member {
+  readonly step: number;
+  readonly at: Node | Statement;
+}
+
+interface OpenGroup {
+  readonly first: number;
+  low: number;
+  high: number;
+  isWritten: boolean;
+  readonly members: Member[];
+}
+
+/** @returns what is found, for each instruction of the block; undefined for those without */
+export function findAccesses(
+  steps: readonly AccessingStep[],
+  mode: number,
+): readonly (Accesses | undefined)[] {
+  return new Finder(mode).find(steps);
+}
+
+class Finder {
+  private readonly is64: boolean;
+  /** Bits of a whole register. */
+  private readonly whole: number;
+  private readonly registers: (Value | undefined)[] = new Array(16).fill(undefined);
+  private roots = 0;
+  private readonly open = new Map<number, OpenGroup>();
+  private readonly groups: OpenGroup[] = [];
+  private step = 0;
+  private current!: AccessingStep;
+  private temps: (Value | undefined)[] = [];
+
+  constructor(mode: number) {
+    this.is64 = (mode & ModeBit.codeSize) === 2;
+    this.whole = this.is64 ? 64 : 32;
+  }
+
+  find(steps: readonly AccessingStep[]): readonly (Accesses | undefined)[] {
+    steps.forEach((step, i) => {
+      this.step = i;
+      this.current = step;
+      this.temps = [];
+      if (step.form !== undefined) this.list(step.form.template.statements);
+    });
+    const found: (Map<Node | Statement, Access> | undefined)[] = steps.map(() => undefined);
+    for (const { first, low, high, isWritten, members } of this.groups) {
+      if (members.length < 2) continue;
+      const group: Group = { below: low - first, bytes: high - low, isWritten, addend: -1 };
+      members.forEach(({ step, at }, i) => {
+        let accesses = found[step];
+        if (accesses === undefined) {
+          accesses = new Map();
+          found[step] = accesses;
+        }
+        accesses.set(at, { group, isFirst: i === 0 });
+      });
+    }
+    return found;
+  }
+
+  private list(statements: readonly Statement[]): void {
+    for (const s of statements) this.statement(s);
+  }
+
+  private statement(s: Statement): void {
+    switch (s.op) {
+      case Stmt.let: {
+        const a = s.a!;
+        if (a.op === Expr.load) this.access(a, a.a!, a.k, false);
+        else if (a.op === Expr.probe) this.access(a, a.a!, a.k, true);
+        this.temps[s.k] = this.valueOf(a);
+        break;
+      }
+      case Stmt.store:
+      case Stmt.storeVector:
+        this.access(s, s.a!, s.op === Stmt.store ? s.k : 16, true);
+        break;
+      case Stmt.setGpr:
+        this.set(s.k, s.h, s.a!);
+        break;
+      case Stmt.setOperand:
+        this.set(this.current.instruction.registers[s.k]!, s.h, s.a!);
+        break;
+      case Stmt.if:
+        this.forget(s.whenTrue!);
+        this.forget(s.otherwise!);
+        break;
+      case Stmt.fallBack:
+        // The other arm leaves the region.
+        this.list(s.otherwise!);
+        break;
+      case Stmt.helper:
+        // May do anything.
+        this.registers.fill(undefined);
+        this.open.clear();
+        break;
+      default:
+        break;
+    }
+  }
+
+  /** What may be done or not leaves nothing known of what it changes. */
+  private forget(statements: readonly Statement[]): void {
+    for (const { op, k, whenTrue, otherwise } of statements) {
+      if (op === Stmt.let) this.temps[k] = undefined;
+      else if (op === Stmt.setGpr) this.registers[k & 15] = undefined;
+      else if (op === Stmt.setOperand)
+        this.registers[this.current.instruction.registers[k]! & 15] = undefined;
+      else if (op === Stmt.helper) {
+        this.registers.fill(undefined);
+        this.open.clear();
+      }
+      if (whenTrue !== undefined) this.forget(whenTrue);
+      if (otherwise !== undefined) this.forget(otherwise);
+    }
+  }
+
+  /** @param register - 16 and up are AH and its like */
+  private set(register: number, size: number, value: Node): void {
+    this.registers[register & 15] = register < 16 && size === this.whole ? this.valueOf(value) : undefined;
+  }
+
+  private access(at: Node | Statement, address: Node, bytes: number, isWritten: boolean): void {
+    const value = this.valueOf(address);
+    if (value === undefined) return;
+    const { root, offset } = value;
+    const group = this.open.get(root);
+    if (group !== undefined) {
+      const low = Math.min(group.low, offset);
+      const high = Math.max(group.high, offset + bytes);
+      if (high - low <= SPAN) {
+        group.low = low;
+        group.high = high;
+        group.isWritten ||= isWritten;
+        group.members.push({ step: this.step, at });
+        return;
+      }
+    }
+    const members = [{ step: this.step, at }];
+    const opened = { first: offset, low: offset, high: offset + bytes, isWritten, members };
+    this.open.set(root, opened);
+    this.groups.push(opened);
+  }
+
+  private register(n: number): Value {
+    let value = this.registers[n];
+    if (value === undefined) {
+      value = { root: this.roots++, offset: 0 };
+      this.registers[n] = value;
+    }
+    return value;
+  }
+
+  private valueOf(n: Node): Value | undefined {
+    const { instruction, form } = this.current;
+    switch (n.op) {
+      case Expr.temp:
+        return this.temps[n.k];
+      case Expr.gpr:
+        return n.h === this.whole && n.k < 16 ? this.register(n.k) : undefined;
+      case Expr.operand: {
+        const kind = form!.slots[n.k];
+        return n.h === this.whole && kind === 'general'
+          ? this.register(instruction.registers[n.k]!)
+          : undefined;
+      }
+      case Expr.const:
+        return n.type === 'i32' || n.h === n.k >> 31 ? { root: ROOT_ZERO, offset: n.k } : undefined;
+      case Expr.effectiveAddress:
+        return this.effectiveAddress(n.h);
+      case Expr.segmented: {
+        if (form!.mode === 'segmented') return undefined;
+        // FS and GS have a base of their own.
+        if (n.k < 0 && instruction.segment >= Seg.fs) return undefined;
+        return this.valueOf(n.a!);
+      }
+      case I32.add:
+      case I64.add:
+        return sum(this.valueOf(n.a!), this.valueOf(n.b!));
+      default:
+        return undefined;
+    }
+  }
+
+  private effectiveAddress(size: number): Value | undefined {
+    const { instruction, place } = this.current;
+    const { base, index, displacementLow, displacementHigh, length } = instruction;
+    if (size !== this.whole || index >= 0) return undefined;
+    if (this.is64 && displacementHigh !== displacementLow >> 31) return undefined;
+    if (base === RIP_BASE) return { root: ROOT_RIP, offset: displacementLow + place + length };
+    const displacement = { root: ROOT_ZERO, offset: displacementLow };
+    return base < 0 ? displacement : sum(this.register(base), displacement);
+  }
+}
+
+function sum(a: Value | undefined, b: Value | undefined): Value | undefined {
+  if (a === undefined || b === undefined) return undefined;
+  if (b.root === ROOT_ZERO) return { root: a.root, offset: a.offset + b.offset };
+  if (a.root === ROOT_ZERO) return { root: b.root, offset: a.offset + b.offset };
+  return undefined;
+}
