@@ -326,15 +326,15 @@ describe('the CPU', () => {
 
   // What one look into the TLB is for in compiled code, when it fails for some of it.
   it('pushes and pops across a page in a loop that is compiled', () => {
-    // mov esp, 0x300004; mov ecx, 30000; l: push ecx; push 5; pop eax; pop edx; add ebx, eax; add esi, edx; dec ecx;
+    // mov esp, 0x300004; mov ecx, 500000; l: push ecx; push 5; pop eax; pop edx; add ebx, eax; add esi, edx; dec ecx;
     // jnz l; hlt
     start([
-      ...[0xbc, ...word(0x30_0004), 0xb9, ...word(30_000)],
+      ...[0xbc, ...word(0x30_0004), 0xb9, ...word(500_000)],
       ...[0x51, 0x6a, 5, 0x58, 0x5a, 0x01, 0xc3, 0x01, 0xd6, 0x49, 0x75, 0xf4, 0xf4],
     ]);
     expect(run().end).toBe(CpuExit.halted);
-    expect(memory.reg(3)).toBe(150_000);
-    expect(memory.reg(6)).toBe(sum(30_000));
+    expect(memory.reg(3)).toBe(2_500_000);
+    expect(memory.reg(6)).toBe(sum(500_000));
     expect(memory.reg(4)).toBe(0x30_0004);
   });
 
@@ -349,6 +349,16 @@ describe('the CPU', () => {
     expect(end).toBe(CpuExit.halted);
     expect(exits.length).toBe(9000);
     expect([memory.reg(3), memory.reg(6)]).toEqual([27_000, 63_000]);
+  });
+
+  it('calls functions of the base module in a loop that is compiled', () => {
+    // fninit; fldz; mov ecx, 1000000; l: fld1; faddp; dec ecx; jnz l; fistp dword [0x200000]; hlt
+    start([
+      ...[0xdb, 0xe3, 0xd9, 0xee, 0xb9, ...word(1_000_000), 0xd9, 0xe8, 0xde, 0xc1, 0x49, 0x75, 0xf9],
+      ...[0xdb, 0x1d, ...word(0x20_0000), 0xf4],
+    ]);
+    expect(run().end).toBe(CpuExit.halted);
+    expect(memory.get(RAM_START + 0x20_0000)).toBe(1_000_000);
   });
 
   it('comes back in the middle of a long repeat', () => {

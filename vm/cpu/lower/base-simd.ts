@@ -13,14 +13,14 @@ import { State } from '../layout.ts';
 import { SCALAR_OPS, type ScalarOp, VECTOR_OPS, type VectorOp } from '../simd/opcodes.ts';
 import { FloatOp, Mxcsr, Scratch } from '../simd/operations.ts';
 import type { ValueType } from '../wasm/opcodes.ts';
-import { BASE_FUNCTIONS, type BaseFunction, HOST_FUNCTIONS } from './base.ts';
+import { BASE_FUNCTIONS, type BaseFunction, FUNCTION_NAMES } from './base.ts';
 import { defineX87 } from './base-x87.ts';
 import type { Code } from './code.ts';
 import { type FunctionIndices, Lowering } from './lowering.ts';
 
-/** Index of a function of the base module, the same in every module: what Builder.call takes. */
+/** Number of a function of the base module: what Builder.call takes. */
 export function baseIndex(name: BaseFunction): number {
-  return Object.keys(HOST_FUNCTIONS).length + Object.keys(BASE_FUNCTIONS).indexOf(name);
+  return FUNCTION_NAMES.indexOf(name);
 }
 
 /** Lowers templates to plain functions: register operands are the parameters. */

@@ -118,5 +118,11 @@ export const BASE_FUNCTIONS = {
 } as const satisfies Record<string, Signature>;
 export type BaseFunction = keyof typeof BASE_FUNCTIONS;
 
+/** All of them, in the order by which meanings number them. */
+export const FUNCTION_NAMES = [...Object.keys(HOST_FUNCTIONS), ...Object.keys(BASE_FUNCTIONS)] as readonly (
+  | HostFunction
+  | BaseFunction
+)[];
+
 /** Every handler and region: gets its record. */
 export const HANDLER: Signature = { params: ['i32'], results: [] };

@@ -5,7 +5,7 @@
 import { Expr, FlagKind, type Node, type Statement, Stmt, type Template } from '../ir/node.ts';
 import { LazyFlags, State } from '../layout.ts';
 import { Convert, I32, I64, type ValueType, Wasm } from '../wasm/opcodes.ts';
-import type { BaseFunction, HostFunction } from './base.ts';
+import { type BaseFunction, FUNCTION_NAMES, type HostFunction } from './base.ts';
 import type { Code } from './code.ts';
 
 /** Function indices in the module that is being made. */
@@ -251,7 +251,7 @@ export abstract class Lowering {
         return;
       case Expr.call:
         for (const argument of n.list as readonly Node[]) this.value(argument);
-        code.call(n.k);
+        code.call(this.functions[FUNCTION_NAMES[n.k]!]);
         return;
       case Expr.vectorOperand:
         this.getVector(n.k);
