@@ -25,7 +25,7 @@ export function openBenchVcpu(code: Uint8Array): { vcpu: KvmVcpu; memory: GuestM
   state.setSystem({ cs: realModeSegment(0, 0xb) });
   state.setRegisters({ rip: BigInt(CODE), rflags: 2n });
   return {
-    vcpu: new KvmVcpu(0, fd, run, runSize, () => {}),
+    vcpu: new KvmVcpu(0, fd, run, runSize),
     memory: vm.memory,
     close: () => {
       state.free();

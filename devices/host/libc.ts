@@ -88,7 +88,15 @@ export const epoll_ctl: (epfd: number, operation: number, fd: number, event: Hos
 export const epoll_wait: (epfd: number, events: HostAddress, maximum: number, timeout: number) => number =
   lib.func('int epoll_wait(int epfd, uintptr_t events, int maximum, int timeout)');
 
-/** @param how - {@link SIG_BLOCK}; the sets are addresses of a 64-bit mask, 0 for none. @returns an errno, not −1 */
+/** `action` is the address of a struct sigaction, 0 for none. */
+export const sigaction: (signal: number, action: number, old: number) => number = lib.func(
+  'int sigaction(int signal, uintptr_t action, uintptr_t old)',
+);
+/** Address of a function of the process. @param handle - 0 for any that is loaded. @returns 0 if there is none */
+export const dlsym: (handle: number, name: string) => number = lib.func(
+  'uintptr_t dlsym(uintptr_t handle, const char *name)',
+);
+/** @param how - {@link SIG_UNBLOCK}; the sets are addresses of a 64-bit mask, 0 for none. @returns an errno, not −1 */
 export const pthread_sigmask: (how: number, set: number, old: number) => number = lib.func(
   'int pthread_sigmask(int how, uintptr_t set, uintptr_t old)',
 );
@@ -98,7 +106,7 @@ export const syscall: (number: number, a: number, b: number, c: number, d: numbe
   'long syscall(long number, uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d)',
 );
 
-export const SYS = { rt_sigtimedwait: 128, gettid: 186, tgkill: 234 } as const;
+export const SYS = { gettid: 186, tgkill: 234 } as const;
 
 export const O_RDONLY = 0;
 export const O_WRONLY = 1;
@@ -119,7 +127,8 @@ export const EPOLL_CTL_ADD = 1;
 export const EPOLL_CTL_DEL = 2;
 export const EPOLL_CTL_MOD = 3;
 export const EPOLLIN = 0x001;
-export const SIG_BLOCK = 0;
+export const SIG_UNBLOCK = 1;
+export const SA_RESTART = 0x1000_0000;
 export const LOCK_SH = 1;
 export const LOCK_EX = 2;
 export const LOCK_NB = 4;

@@ -291,7 +291,6 @@ export const kvm_xcrs = struct({
   padding: array('u64', 16),
 });
 export const kvm_lapic_state = struct({ regs: array('u8', 1024) });
-export const kvm_signal_mask = struct({ len: 'u32' });
 export const kvm_guest_debug = struct({ control: 'u32', pad: 'u32', debugreg: array('u64', 8) });
 export const kvm_dirty_log = struct({ slot: 'u32', padding1: 'u32', dirty_bitmap: 'u64' });
 export const kvm_coalesced_mmio_zone = struct({ addr: 'u64', size: 'u32', pad: 'u32' });
@@ -323,7 +322,6 @@ export const STRUCTS: Readonly<Record<string, Struct>> = {
   kvm_xcr,
   kvm_xcrs,
   kvm_lapic_state,
-  kvm_signal_mask,
   kvm_coalesced_mmio_ring,
 };
 
@@ -372,7 +370,6 @@ export const IOCTL = {
   KVM_INTERRUPT: W(0x86, U32),
   KVM_GET_MSRS: WR(0x88, kvm_msrs),
   KVM_SET_MSRS: W(0x89, kvm_msrs),
-  KVM_SET_SIGNAL_MASK: W(0x8b, kvm_signal_mask),
   KVM_GET_LAPIC: R(0x8e, kvm_lapic_state),
   KVM_SET_LAPIC: W(0x8f, kvm_lapic_state),
   KVM_SET_CPUID2: W(0x90, kvm_cpuid2),

@@ -23,7 +23,7 @@ import { type ApicTime, apicFromKvm, apicToKvm } from './chip-state.ts';
 import { guestCpuid } from './cpuid.ts';
 import { DEBUG_REGISTERS, KvmDebug } from './debug.ts';
 import { ioctl } from './ioctl.ts';
-import { kick } from './kick.ts';
+import { KickTarget } from './kick.ts';
 import { EventWriter, irqLevelsBuffer } from './platform-host.ts';
 import { KvmSystem } from './system.ts';
 import { KvmThread, type ThreadCrash, type ThreadRole } from './thread.ts';
@@ -47,6 +47,7 @@ interface VcpuHandle {
   readonly fd: number;
   readonly run: HostAddress;
   readonly state: KvmVcpuState;
+  readonly kicks: KickTarget;
 }
 
 export class KvmEngine implements Engine {
@@ -311,7 +312,7 @@ export class KvmEngine implements Engine {
       const fd = ioctl(this.vm.fd, 'KVM_CREATE_VCPU', index);
       const run = libc.mmap(this.runSize, libc.PROT_READ | libc.PROT_WRITE, libc.MAP_SHARED, fd);
       const state = new KvmVcpuState(fd, msrIndices);
-      this.vcpus.push({ fd, run, state });
+      this.vcpus.push({ fd, run, state, kicks: new KickTarget(run, this.runSize) });
       state.setCpuid(this.cpuidOf(supported, index, tscDeadline));
       state.setMsrs(FIRMWARE_MSRS);
       if (index === 0) state.setMpState(MpState.runnable);
@@ -384,7 +385,7 @@ export class KvmEngine implements Engine {
 
   private kickVcpu(index: number): void {
     const threadId = this.control.thread(index);
-    if (threadId !== 0) kick(threadId);
+    if (threadId !== 0) this.vcpus[index]!.kicks.kick(threadId);
   }
 }
 

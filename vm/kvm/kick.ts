@@ -1,47 +1,51 @@
 /**
- * Getting a thread out of KVM_RUN. The thread blocks one signal for good, and has KVM unblock it only
- * while the guest runs (KVM_SET_SIGNAL_MASK). Sent with tgkill(2), it ends KVM_RUN with EINTR and stays
- * pending, however close to entry it came; the thread then takes it with sigtimedwait(2). No signal
- * handler is needed, and no kick is lost. Reference: Documentation/virt/kvm/api.rst, 4.20.
+ * Getting a thread out of KVM_RUN. Whoever wants it out sets `immediate_exit` in the vCPU's kvm_run and sends the thread
+ * a signal. The signal ends a KVM_RUN that is under way, with EINTR; the flag one that is about to begin, however close
+ * to entry it came. The vCPU's thread clears the flag (KvmVcpu.run) before it looks at what is wanted of it, so that no
+ * kick is lost. Reference: Documentation/virt/kvm/api.rst, section 5.
+ *
+ * KVM_SET_SIGNAL_MASK would do without a handler, but has the kernel change the thread's signal mask twice for each
+ * KVM_RUN. JavaScript can't run in a handler, so that a function of the C library is it that does nothing: abs(3).
  */
 import * as libc from '../../devices/host/libc.ts';
-import { kvm_signal_mask } from './abi.ts';
-import { ioctl } from './ioctl.ts';
+import type { HostAddress } from '../../devices/memory.ts';
+import { kvm_run } from './abi.ts';
 
 /** SIGRTMIN + 6: the C library takes the first two real-time signals for itself. */
 const KICK_SIGNAL = 40;
 const KICK_BIT = 1n << BigInt(KICK_SIGNAL - 1);
-/** Bytes of the kernel's sigset_t. */
-const SIGSET_SIZE = 8;
+/** The C library's struct sigaction on x86-64: handler, mask of 128 bytes, flags, restorer. */
+const SA_FLAGS_OFFSET = 136;
 
-/** The thread's side. Construct it on the vCPU's thread. */
-export class KickReceiver {
-  /** For {@link kick}. */
-  readonly threadId: number;
-  private readonly scratch = libc.nativeBuffer(4096);
-  private readonly set = this.scratch.address;
-  private readonly zeroTimeout = this.scratch.address + 64;
-
-  constructor(vcpuFd: number) {
-    const { data, address } = this.scratch;
-    const old = address + 128;
-    const mask = address + 256;
-    data.setBigUint64(0, KICK_BIT, true);
-    const error = libc.pthread_sigmask(libc.SIG_BLOCK, this.set, old);
-    if (error !== 0) throw libc.systemError('pthread_sigmask', error);
-    data.setUint32(256, SIGSET_SIZE, true);
-    data.setBigUint64(256 + kvm_signal_mask.size, data.getBigUint64(128, true) & ~KICK_BIT, true);
-    ioctl(vcpuFd, 'KVM_SET_SIGNAL_MASK', mask);
-    this.threadId = libc.syscall(libc.SYS.gettid, 0, 0, 0, 0);
-  }
-
-  /** Takes a pending kick, if there is one. */
-  take(): void {
-    libc.syscall(libc.SYS.rt_sigtimedwait, this.set, 0, this.zeroTimeout, SIGSET_SIZE);
-  }
+/**
+ * Lets the calling thread, which is a vCPU's, be kicked.
+ * @returns its number, for {@link kick}
+ * @throws HostError
+ */
+export function acceptKicks(): number {
+  const { data, address } = libc.nativeBuffer(4096);
+  data.setBigUint64(0, BigInt(libc.dlsym(0, 'abs')), true);
+  // Nothing else that the thread may wait for is to notice.
+  data.setUint32(SA_FLAGS_OFFSET, libc.SA_RESTART, true);
+  libc.check(libc.sigaction(KICK_SIGNAL, address, 0), 'sigaction');
+  data.setBigUint64(512, KICK_BIT, true);
+  const error = libc.pthread_sigmask(libc.SIG_UNBLOCK, address + 512, 0);
+  if (error !== 0) throw libc.systemError('pthread_sigmask', error);
+  return libc.syscall(libc.SYS.gettid, 0, 0, 0, 0);
 }
 
-/** Gets a thread out of KVM_RUN, or keeps it from entering the next time. From any thread. */
-export function kick(threadId: number): void {
-  libc.syscall(libc.SYS.tgkill, process.pid, threadId, KICK_SIGNAL, 0);
+/** One vCPU, as others see it that want it out of KVM_RUN. */
+export class KickTarget {
+  private readonly run: Uint8Array;
+
+  /** @param run - where its kvm_run is mapped */
+  constructor(run: HostAddress, runSize: number) {
+    this.run = new Uint8Array(libc.bytesAt(run, runSize));
+  }
+
+  /** Gets its thread out of KVM_RUN, or keeps it from entering the next time. From any thread. */
+  kick(threadId: number): void {
+    this.run[kvm_run.offset.immediate_exit] = 1;
+    libc.syscall(libc.SYS.tgkill, process.pid, threadId, KICK_SIGNAL, 0);
+  }
 }

@@ -13,7 +13,7 @@ import { buildPlatform } from '../platform.ts';
 import { threadCounters } from '../statistics.ts';
 import { Tracer } from '../trace/tracer.ts';
 import { runVcpu } from '../vcpu-loop.ts';
-import { KickReceiver } from './kick.ts';
+import { acceptKicks } from './kick.ts';
 import { kvmPlatformHost } from './platform-host.ts';
 import type { ThreadMessage, VcpuThreadData } from './threads.ts';
 import { KvmVcpu } from './vcpu.ts';
@@ -36,12 +36,9 @@ function runThread(data: VcpuThreadData, modules: readonly AnyDeviceModule[], po
   const tracer = trace && new Tracer(trace, data.index, () => data.index);
   const host = kvmPlatformHost(data, memoryOver(data.ram), control, counters, port);
   const platform = buildPlatform(data.parts, { ...host, observer: tracer }, modules);
-  const kicks = new KickReceiver(data.vcpuFd);
-  const vcpu = new KvmVcpu(data.index, data.vcpuFd, data.run as HostAddress, data.runSize, () =>
-    kicks.take(),
-  );
+  const vcpu = new KvmVcpu(data.index, data.vcpuFd, data.run as HostAddress, data.runSize);
   // From here on the main thread can kick this one; what it asked for before is seen in the control block.
-  control.setThread(data.index, kicks.threadId);
+  control.setThread(data.index, acceptKicks());
   post({ type: 'ready' });
   const { pio, mmio } = platform;
   tracer?.attach(pio, mmio);

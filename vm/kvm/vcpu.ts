@@ -49,19 +49,14 @@ export class KvmVcpu implements Vcpu {
   private readonly u16: Uint16Array;
   private readonly u32: Uint32Array;
   private readonly scratch = libc.nativeBuffer(4096);
-  private readonly onInterrupted: () => void;
   readonly debugEvent: DebugEvent;
   private failure = '';
 
-  /**
-   * @param run - where the vCPU's kvm_run is mapped in this process
-   * @param onInterrupted - called when a signal has ended a run, to take it
-   */
-  constructor(index: number, fd: number, run: HostAddress, runSize: number, onInterrupted: () => void) {
+  /** @param run - where the vCPU's kvm_run is mapped in this process */
+  constructor(index: number, fd: number, run: HostAddress, runSize: number) {
     this.index = index;
     this.debugEvent = debugEvent(index);
     this.fd = fd;
-    this.onInterrupted = onInterrupted;
     const bytes = libc.bytesAt(run, runSize);
     this.u8 = new Uint8Array(bytes);
     this.u16 = new Uint16Array(bytes);
@@ -126,8 +121,7 @@ export class KvmVcpu implements Vcpu {
         this.noteDebug();
         return ExitReason.debug;
       case KVM_EXIT.INTR:
-        this.onInterrupted();
-        return ExitReason.interrupted;
+        return this.interrupted();
       // The call has failed: some kernels leave the field alone then, others clear it.
       case NO_EXIT:
       case KVM_EXIT.UNKNOWN:
@@ -169,10 +163,15 @@ export class KvmVcpu implements Vcpu {
   private runFailed(): ExitReason {
     const errno = libc.errno();
     if (errno === libc.Errno['EINTR'] || errno === libc.Errno['EAGAIN']) {
-      this.onInterrupted();
-      return ExitReason.interrupted;
+      return this.interrupted();
     }
     return this.fail(`ioctl KVM_RUN: ${libc.errnoName(errno)}`);
+  }
+
+  /** A kick has come to its end: the next run may go on. Whoever kicked has said before what for. */
+  private interrupted(): ExitReason {
+    this.u8[IMMEDIATE_EXIT] = 0;
+    return ExitReason.interrupted;
   }
 
   private fail(reason: string): ExitReason {
