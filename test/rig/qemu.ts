@@ -20,10 +20,19 @@ const CPUS = '3';
 const OFF_CPU_0 = 'isolcpus=0';
 
 /**
+ * Seconds without a line after which nothing more is to be expected: a test waits for its guest for 120 at most, twice.
+ * Seen once in some ten runs, in the middle of a test that takes four: all CPUs were busy, and no time-out inside came.
+ */
+const SILENCE_S = 360;
+
+/** The rig has gone silent: whatever it ran has not been judged. */
+export class RigStandsStill extends RigError {}
+
+/**
  * @param timeout - seconds, after which QEMU is killed
  * @param interactive - connect this terminal instead of reading line by line
  * @returns the status that the rig's first process printed
- * @throws RigError when there was none
+ * @throws RigError when there was none; RigStandsStill when it went silent
  */
 export function bootRig(
   kernel: DebianKernel,
@@ -43,21 +52,32 @@ export function bootRig(
     { stdio: interactive ? 'inherit' : ['ignore', 'pipe', 'inherit'] },
   );
   let status: number | undefined;
+  let heard = performance.now();
   if (qemu.stdout !== null) {
     createInterface({ input: qemu.stdout }).on('line', (line) => {
+      heard = performance.now();
       const end = line.indexOf(END_MARK);
       if (end >= 0) status = Number(line.slice(end + END_MARK.length).trim());
       else process.stdout.write(`${line.trimEnd()}\n`);
     });
   }
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => {
+    const giveUp = (error: RigError): void => {
       qemu.kill('SIGKILL');
-      reject(new RigError(`the rig did not end within ${timeout} s`));
-    }, timeout * 1000);
+      reject(error);
+    };
+    const timer = setTimeout(
+      () => giveUp(new RigError(`the rig did not end within ${timeout} s`)),
+      timeout * 1000,
+    );
+    const watch = setInterval(() => {
+      if (!interactive && performance.now() - heard > SILENCE_S * 1000)
+        giveUp(new RigStandsStill(`the rig has said nothing for ${SILENCE_S} s`));
+    }, 1000);
     qemu.once('error', reject);
     qemu.once('close', () => {
       clearTimeout(timer);
+      clearInterval(watch);
       if (status !== undefined || interactive) resolve(status ?? 0);
       else reject(new RigError('the rig ended without saying how: its kernel may have panicked'));
     });
