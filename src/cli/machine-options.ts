@@ -47,7 +47,10 @@ export function addMachineOptions(command: Command): Command {
       'let gdb attach there; with wait, before the first instruction; arch: i8086, i386 or x86-64',
     )
     .option('--timeout <seconds>', 'end the run after this time')
-    .option('--stats', 'at the end, print exits by reason and by device, and instructions')
+    .option(
+      '--stats',
+      'at the end, print exits by reason and by device, when the guest began, and instructions',
+    )
     .option('--quiet', 'print nothing of our own but errors')
     .option('--config <file>', 'a JSON file with these settings; flags come before it');
 }

@@ -1,6 +1,6 @@
 /**
  * Decoded code: blocks of instructions as records in the CPU's memory, found by physical page, offset and
- * mode. The jump cache in front of it is indexed by linear address and filled here.
+ * mode. In front of it lies the jump cache, by linear address (jump-cache.ts).
  *
  * A block has a head that everything jumps to, whether or not it has been decoded yet; compiling a block
  * means writing another handler into its head. Records are given back all at once, when their area is full.
@@ -10,20 +10,8 @@ import { raise, Vector } from './fault.ts';
 import { type Form, formOf } from './forms.ts';
 import { Terminator } from './ir/node.ts';
 import { EntryBit } from './isa/table.ts';
-import {
-  CODE_END,
-  CODE_START,
-  JUMP_CACHE,
-  JUMP_CACHE_ENTRIES,
-  ModeBit,
-  Op,
-  RAM_START,
-  SECOND_ENTRIES,
-  SECOND_ENTRIES_SHIFT,
-  SECOND_MULTIPLIER,
-  Seg,
-  State,
-} from './layout.ts';
+import { JumpCache } from './jump-cache.ts';
+import { CODE_END, CODE_START, ModeBit, Op, RAM_START, Seg, State } from './layout.ts';
 import { Handler } from './lower/base-module.ts';
 import { gprAddress } from './lower/interp.ts';
 import type { CpuMemory } from './memory.ts';
@@ -34,8 +22,6 @@ const BLOCK_MAXIMUM = 64;
 /** When less than this is left, all code is thrown away at the next occasion. */
 const HEADROOM = 64 * 1024;
 const PAGE = 4096;
-/** Jump cache entries that are remembered for one linear page. */
-const SLOTS_MAXIMUM = 512;
 
 /** A decoded block. */
 export interface Block {
@@ -86,6 +72,8 @@ export class CodeCache {
   isFull = false;
   /** Called when compiled code of a page must go. */
   onInvalidate: (page: CodePage) => void = () => {};
+  /** What finds heads by linear address. */
+  readonly jumps: JumpCache;
   private readonly memory: CpuMemory;
   private readonly mmuOf: () => Mmu;
   private readonly handlerOf: (form: Form) => number;
@@ -95,15 +83,13 @@ export class CodeCache {
   private readonly straddle = new Uint8Array(2 * INSTRUCTION_MAXIMUM);
   /** Blocks of one instruction that crosses into another page, by both pages. */
   private readonly straddling = new Map<string, number>();
-  /** Jump cache entries by linear page. */
-  private readonly cached = new Map<number, number[]>();
-  private readonly globalPages = new Set<number>();
   /** Pages by the linear page where they were met last. */
   private readonly byLinear = new Map<number, CodePage>();
 
   /** @param handlerOf - index of a form's handler in the function table */
   constructor(memory: CpuMemory, mmu: () => Mmu, handlerOf: (form: Form) => number) {
     this.memory = memory;
+    this.jumps = new JumpCache(memory);
     this.hasCodeFlags = new Uint8Array(memory.ramSize / PAGE);
     this.mmuOf = mmu;
     this.handlerOf = handlerOf;
@@ -155,18 +141,16 @@ export class CodeCache {
       ? this.straddlingHead(number, low, high, mode)
       : this.headFor(page, offset, mode);
     if (memory.get(head + Op.handler) === Handler.undecoded) this.decode(head);
-    this.remember(low, high, head, isGlobal);
+    this.jumps.remember(low, high, head, isGlobal);
     return head;
   }
 
   /** Gives a block's head another handler. */
   install(block: Block, handler: number): void {
-    const { memory } = this;
     const { head, page, offset } = block;
-    memory.set(head + Op.handler, handler);
+    this.memory.set(head + Op.handler, handler);
     // Where it was met last; elsewhere the old handler finds the new one.
-    const entry = JUMP_CACHE + 16 * firstSlot(page.linearLow + offset, page.linearHigh);
-    if (memory.get(entry + 8) === head) memory.set(entry + 12, handler);
+    this.jumps.handlerChanged(page.linearLow + offset, page.linearHigh, head);
   }
 
   /**
@@ -189,69 +173,6 @@ export class CodeCache {
     const page = this.byLinear.get(pageNumber(low, high));
     const head = page?.heads.get(memory.get(State.mode) * PAGE + (low & 0xfff));
     return head === undefined ? undefined : this.blocks.get(head);
-  }
-
-  private remember(low: number, high: number, head: number, isGlobal: boolean): void {
-    const { memory } = this;
-    const page = pageNumber(low, high);
-    const tag = (high + memory.get(State.modeTag + 4)) | 0;
-    let list = this.cached.get(page);
-    if (list === undefined) {
-      list = [];
-      this.cached.set(page, list);
-    } else if (list.length === SLOTS_MAXIMUM) {
-      // Entries that push each other out fill the list again and again.
-      for (const slot of list) this.forgetSlot(slot);
-      list.length = 0;
-    }
-    const slot = this.slotFor(low, high, tag);
-    list.push(slot);
-    memory.set64(JUMP_CACHE + slot * 16, low, tag);
-    memory.set(JUMP_CACHE + slot * 16 + 8, head);
-    memory.set(JUMP_CACHE + slot * 16 + 12, memory.get(head + Op.handler));
-    if (isGlobal) this.globalPages.add(page);
-  }
-
-  /** Number of the entry for an address: in the first part, unless another one is there and the second has room. */
-  private slotFor(low: number, high: number, tag: number): number {
-    const { memory } = this;
-    const first = firstSlot(low, high);
-    const at = JUMP_CACHE + first * 16;
-    const tagThere = memory.get(at + 4);
-    if (tagThere === 0 || (tagThere === tag && memory.get(at) === low)) return first;
-    // A product's upper bits, as in lower/base-module.ts.
-    const second = JUMP_CACHE_ENTRIES + (Math.imul(low, SECOND_MULTIPLIER) >>> (32 - SECOND_ENTRIES_SHIFT));
-    return memory.get(JUMP_CACHE + second * 16 + 4) === 0 ? second : first;
-  }
-
-  /** Forgets what linear addresses led to. @param page - linear page, −1 for all but global ones, −2 for all */
-  forget(page: number): void {
-    if (page === -2) {
-      this.memory.u32.fill(0, JUMP_CACHE >> 2, (JUMP_CACHE >> 2) + (JUMP_CACHE_ENTRIES + SECOND_ENTRIES) * 4);
-      this.cached.clear();
-      this.globalPages.clear();
-      return;
-    }
-    if (page >= 0) {
-      this.forgetPage(page);
-      return;
-    }
-    for (const number of this.cached.keys()) {
-      if (!this.globalPages.has(number)) this.forgetPage(number);
-    }
-  }
-
-  private forgetPage(page: number): void {
-    const slots = this.cached.get(page);
-    if (slots === undefined) return;
-    for (const slot of slots) this.forgetSlot(slot);
-    this.cached.delete(page);
-    this.globalPages.delete(page);
-  }
-
-  private forgetSlot(slot: number): void {
-    this.memory.set(JUMP_CACHE + slot * 16, 0);
-    this.memory.set(JUMP_CACHE + slot * 16 + 4, 0);
   }
 
   page(number: number): CodePage {
@@ -661,7 +582,7 @@ export class CodeCache {
     this.pages.delete(page.number);
     this.hasCodeFlags[page.number] = 0;
     // Whatever led here leads nowhere now.
-    this.forget(-2);
+    this.jumps.forget(-2);
   }
 
   /** Throws away all decoded code. Not while guest code runs. */
@@ -671,7 +592,7 @@ export class CodeCache {
     this.straddling.clear();
     this.byLinear.clear();
     this.hasCodeFlags.fill(0);
-    this.forget(-2);
+    this.jumps.forget(-2);
     this.next = CODE_START;
     this.isFull = false;
   }
@@ -680,11 +601,6 @@ export class CodeCache {
   get used(): number {
     return this.next - CODE_START;
   }
-}
-
-/** Number of the first entry in the jump cache for a linear address: as in lower/base-module.ts, address xor page. */
-function firstSlot(low: number, high: number): number {
-  return (low ^ ((low >>> 12) | (high << 20))) & (JUMP_CACHE_ENTRIES - 1);
 }
 
 /** Offset in the page that a relative branch goes to; may lie outside it. */

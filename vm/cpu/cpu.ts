@@ -147,7 +147,7 @@ export class Cpu implements CpuContext, MmuClient {
       () => this.mmu,
       (form: Form) => program.handlerOf(form),
     );
-    this.mmu.onFlush = (page) => this.code.forget(page);
+    this.mmu.onFlush = (page) => this.code.jumps.forget(page);
     program.attach(this.hostFunctions(), this.code);
     this.updateMode();
   }

@@ -57,7 +57,6 @@ export class Instruction {
   /** 0xf3, 0xf2 or 0, when it isn't a mandatory prefix. */
   repeat = 0;
   lock = false;
-  hasModRm = false;
   modRm = 0;
   /** Whether ModRM (or the opcode) names memory. */
   isMemory = false;
@@ -80,7 +79,6 @@ export class Instruction {
   private bytes: Uint8Array = new Uint8Array(0);
   private at = 0;
   private rex = 0;
-  private legacySize = false;
 
   /**
    * Decodes the instruction at `start`.
@@ -171,7 +169,6 @@ export class Instruction {
     }
     if (choice === undefined) return Decoded.invalid;
     let entry = choice.all;
-    this.hasModRm = choice.hasModRm;
     this.isMemory = false;
     if (choice.hasModRm) {
       const modRm = this.u8();
@@ -206,7 +203,6 @@ export class Instruction {
       this.size = sizeIn64(bits, (rex & 8) !== 0, operandPrefix);
       this.addressSize = addressPrefix ? 32 : 64;
     }
-    this.legacySize = operandPrefix;
     this.segment = segment >= 0 ? segment : Seg.ds;
     this.base = NO_REGISTER;
     this.index = NO_REGISTER;
@@ -368,11 +364,6 @@ export class Instruction {
 
   private byteRegister(number: number): number {
     return this.rex === 0 && number >= 4 && number < 8 ? number + 12 : number;
-  }
-
-  /** Whether a 66 prefix was there. */
-  get hasOperandPrefix(): boolean {
-    return this.legacySize;
   }
 }
 

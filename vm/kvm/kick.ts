@@ -7,6 +7,7 @@
  * KVM_SET_SIGNAL_MASK would do without a handler, but has the kernel change the thread's signal mask twice for each
  * KVM_RUN. JavaScript can't run in a handler, so that a function of the C library is it that does nothing: abs(3).
  */
+import { HostError } from '../../devices/errors.ts';
 import * as libc from '../../devices/host/libc.ts';
 import type { HostAddress } from '../../devices/memory.ts';
 import { kvm_run } from './abi.ts';
@@ -24,7 +25,11 @@ const SA_FLAGS_OFFSET = 136;
  */
 export function acceptKicks(): number {
   const { data, address } = libc.nativeBuffer(4096);
-  data.setBigUint64(0, BigInt(libc.dlsym(0, 'abs')), true);
+  const handler = libc.dlsym(0, 'abs');
+  // Without a handler the signal would end the process.
+  if (handler === 0)
+    throw new HostError('HOST', 'the C library has no abs(3), which takes the vCPUs’ signal');
+  data.setBigUint64(0, BigInt(handler), true);
   // Nothing else that the thread may wait for is to notice.
   data.setUint32(SA_FLAGS_OFFSET, libc.SA_RESTART, true);
   libc.check(libc.sigaction(KICK_SIGNAL, address, 0), 'sigaction');

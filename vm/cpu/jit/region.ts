@@ -26,7 +26,7 @@ const BULK_INSTRUCTIONS = 64;
 
 /** A compiled function. */
 export interface CompiledRegion {
-  readonly head: number;
+  /** The first is where it is entered. */
   readonly blocks: readonly Block[];
   readonly body: FunctionBody;
 }
@@ -54,7 +54,6 @@ export class RegionCompiler {
     const emitter = new RegionEmitter(memory, nodes, flow, this.functions);
     const code = emitter.emit();
     return {
-      head,
       blocks: nodes.map(({ block }) => block),
       body: functionBody(code.locals, code.bytes.view(), code.hints),
     };

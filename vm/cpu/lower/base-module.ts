@@ -309,17 +309,22 @@ function emitHead(code: Code, functions: FunctionIndices, handlerType: number): 
   goTo(code, handlerType);
 }
 
+/** Pushes the linear address of the RIP in a local. */
+function linearOf(code: Code, rip: number): void {
+  code.get(rip);
+  code.load(Wasm.i64_load, State.segBase + 8 * Seg.cs);
+  code.op(I64.add);
+  code.load(Wasm.i64_load, State.linearMask);
+  code.op(I64.and);
+}
+
 /**
  * Pushes whether the jump cache knows the linear address of a RIP.
  * @param linear - local that takes the address
  * @param entry - local that takes the offset of its entry
  */
 export function emitJumpCacheProbe(code: Code, linear: number, entry: number, rip: number): void {
-  code.get(rip);
-  code.load(Wasm.i64_load, State.segBase + 8 * Seg.cs);
-  code.op(I64.add);
-  code.load(Wasm.i64_load, State.linearMask);
-  code.op(I64.and);
+  linearOf(code, rip);
   code.tee(linear);
   code.get(linear);
   code.i64(12);
@@ -374,20 +379,11 @@ function emitDispatch(code: Code, find: number): { head: number; handler: number
   return { head, handler };
 }
 
-/** Pushes the linear address of the RIP in local 0. */
-function linearOfRip(code: Code): void {
-  code.get(0);
-  code.load(Wasm.i64_load, State.segBase + 8 * Seg.cs);
-  code.op(I64.add);
-  code.load(Wasm.i64_load, State.linearMask);
-  code.op(I64.and);
-}
-
 /** The head at the RIP in local 0, by the jump cache's second part or by TypeScript. */
 function emitFind(code: Code, lookup: number): void {
   const linear = code.local('i64');
   const entry = code.local('i32');
-  linearOfRip(code);
+  linearOf(code, 0);
   code.tee(linear);
   code.op(Convert.i32_wrap_i64);
   code.i32(SECOND_MULTIPLIER);
