@@ -13,6 +13,7 @@ import { probeDriver } from '../../vm/drivers.ts';
 import { ENGINE_NAMES } from '../../vm/engine.ts';
 import * as sessions from '../rig/gdb-sessions.ts';
 import { guestSteps, hostSteps, missingTools, No16BitSegments, type Width } from '../rig/stock-gdb.ts';
+import { type KernelSymbols, SYMBOLS_COMMAND, symbolFile } from '../rig/symbol-file.ts';
 
 const CLI = join(packageRoot(), 'dist/bin/main.cjs');
 const STEPS = 100;
@@ -68,15 +69,15 @@ describe.skipIf(missing !== undefined)(`gdb on Linux${why}`, () => {
   const machine = (command: string): string[] => [
     ...['--engine', 'jit', '--cpus', '2', '--append', `console=ttyS0 quiet type2.exec="${command}"`],
   ];
-  let symbols: sessions.KernelSymbols;
+  let symbols: KernelSymbols;
 
   beforeAll(() => {
-    const { stdout } = spawnSync(
-      process.execPath,
-      [CLI, 'run', '--quiet', ...machine(sessions.SYMBOLS_COMMAND)],
-      { encoding: 'latin1', timeout: 60_000, input: '' },
-    );
-    symbols = sessions.symbolFile(stdout, join(folder, 'symbols'));
+    const { stdout } = spawnSync(process.execPath, [CLI, 'run', '--quiet', ...machine(SYMBOLS_COMMAND)], {
+      encoding: 'latin1',
+      timeout: 60_000,
+      input: '',
+    });
+    symbols = symbolFile(stdout, join(folder, 'symbols'));
   }, 60_000);
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 

@@ -3,13 +3,13 @@
  * memory, threads, in 16-, 32- and 64-bit guests.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { packageRoot } from '../../src/guests.ts';
 import { probeDriver } from '../../vm/drivers.ts';
 import { ENGINE_NAMES } from '../../vm/engine.ts';
 import { I386, RspClient, X86_64 } from '../rig/rsp-client.ts';
+import { freePort } from '../rig/stock-gdb.ts';
 
 const CLI = join(packageRoot(), 'dist/bin/main.cjs');
 const { support } = await probeDriver('kvm');
@@ -48,14 +48,6 @@ async function start(engine: string, name: string, gdb = 'wait', ...args: string
   guest = { process: child, gone, gdb: await RspClient.connect(port) };
   expect(await guest.gdb.ask('qSupported:swbreak+;hwbreak+')).toContain('qXfer:features:read+');
   return guest.gdb;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 afterEach(async () => {

@@ -11,6 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import * as sessions from '../gdb-sessions.ts';
 import { I386, RspClient, X86_64 } from '../rsp-client.ts';
 import { guestSteps, hostSteps, missingTools, No16BitSegments, type Width } from '../stock-gdb.ts';
+import { type KernelSymbols, SYMBOLS_COMMAND, symbolFile } from '../symbol-file.ts';
 import { isEmulated, linux, PATIENCE_S, root, runGuest, show, temporaryFolder } from './support.ts';
 
 const CLI = join(root, 'dist/bin/main.cjs');
@@ -247,9 +248,9 @@ const twoCpus = (command: string): string[] => [
   ...linux(command),
 ];
 
-async function symbols(): Promise<sessions.KernelSymbols> {
-  const { stdout } = await runGuest(linux(sessions.SYMBOLS_COMMAND));
-  return sessions.symbolFile(stdout, join(folder, 'symbols'));
+async function symbols(): Promise<KernelSymbols> {
+  const { stdout } = await runGuest(linux(SYMBOLS_COMMAND));
+  return symbolFile(stdout, join(folder, 'symbols'));
 }
 
 test(
