@@ -2,7 +2,6 @@
  * The library's machine: `Vm.create(config)` checks a configuration, reads the guest's files, chooses an
  * engine and makes the machine; nothing runs before `start()`.
  */
-import { createHash } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import { readFileSync, statSync } from 'node:fs';
 import { basename } from 'node:path';
@@ -140,13 +139,17 @@ export class Vm extends EventEmitter<VmEventMap> implements AsyncDisposable {
     const bundled = bundledPart(config);
     const guest = guestSource(config, bundled);
     const cpus = config.cpus ?? bundled?.cpus ?? 1;
-    const disks = config.disks.map((disk) => ({
-      path: disk.path,
-      readonly: disk.readonly,
-      id: disk.id ?? defaultSerial(disk.path),
-      size: imageSize(disk.path, disk.readonly),
-    }));
-    const nets = config.nets.map((net) => ({ tap: net.tap, mac: parseMac(net.mac) ?? defaultMac(net.tap) }));
+    const disks = await Promise.all(
+      config.disks.map(async (disk) => ({
+        path: disk.path,
+        readonly: disk.readonly,
+        id: disk.id ?? (await defaultSerial(disk.path)),
+        size: imageSize(disk.path, disk.readonly),
+      })),
+    );
+    const nets = await Promise.all(
+      config.nets.map(async ({ tap, mac }) => ({ tap, mac: parseMac(mac) ?? (await defaultMac(tap)) })),
+    );
     const devices = disks.length + nets.length + (config.rng ? 1 : 0);
     if (devices > VIRTIO_GSIS.length) {
       throw new ConfigError(`${devices} virtio devices, but at most ${VIRTIO_GSIS.length} fit in a machine`);
@@ -330,8 +333,8 @@ function readGuestFile(what: string, path: string): Uint8Array {
 }
 
 /** Stable for a file name, so that /dev/disk/by-id stays the same from run to run. */
-function defaultSerial(path: string): string {
-  return `type2-${createHash('sha256').update(path).digest('hex').slice(0, 12)}`;
+async function defaultSerial(path: string): Promise<string> {
+  return `type2-${(await sha256(path)).toString('hex').slice(0, 12)}`;
 }
 
 function parseMac(text: string | undefined): number[] | undefined {
@@ -339,6 +342,12 @@ function parseMac(text: string | undefined): number[] | undefined {
 }
 
 /** Stable for a tap name, different for different ones. */
-function defaultMac(tap: string): number[] {
-  return [...MAC_PREFIX, ...createHash('sha256').update(tap).digest().subarray(0, 3)];
+async function defaultMac(tap: string): Promise<number[]> {
+  return [...MAC_PREFIX, ...(await sha256(tap)).subarray(0, 3)];
+}
+
+/** Loads Node's cryptography when there is something to hash, which takes a while. */
+async function sha256(text: string): Promise<Buffer> {
+  const { createHash } = await import('node:crypto');
+  return createHash('sha256').update(text).digest();
 }

@@ -1,11 +1,9 @@
 /**
  * The drivers there are, and the choice of the best that works on this host.
  */
-import { existsSync, readFileSync } from 'node:fs';
 import { ConfigError, Type2Error } from '../devices/errors.ts';
-import { warmUpCpu } from './cpu/thread.ts';
 import { ENGINE_NAMES, type EngineDriver, type EngineName, type EngineSupport } from './engine.ts';
-import { warmUpKvm } from './kvm/thread.ts';
+import { supportsKvm } from './warm-driver.ts';
 
 /** `auto`, or a driver by name. */
 export type EngineChoice = 'auto' | EngineName;
@@ -31,29 +29,6 @@ const LOADERS: Readonly<Record<EngineName, () => Promise<EngineDriver>>> = {
   jit: async () => (await import('./cpu/engine.ts')).jitDriver,
   interp: async () => (await import('./cpu/engine.ts')).interpDriver,
 };
-
-/**
- * Begins what a machine will most likely need, while it is not yet known what machine: the thread of KVM's vCPU or
- * that of the CPU in TypeScript. To be ended by `coolDown` of warm-threads.ts if there is none.
- * @param named - the driver that was asked for, if any; else KVM is begun where the processor can run it
- */
-export function warmUpDriver(named: EngineName | undefined): void {
-  const canKvm = supportsKvm && existsSync('/dev/kvm');
-  if (named === undefined ? canKvm && hasVirtualization() : named === 'kvm') {
-    if (canKvm) warmUpKvm();
-  } else warmUpCpu();
-}
-
-/** Whether the processor says that it can run guests: VT-x or AMD-V. */
-function hasVirtualization(): boolean {
-  try {
-    return /^flags\s*:.*\b(vmx|svm)\b/m.test(readFileSync('/proc/cpuinfo', 'latin1'));
-  } catch {
-    return false;
-  }
-}
-
-const supportsKvm = process.platform === 'linux' && process.arch === 'x64';
 
 /** Looks at one driver. Never throws. */
 export async function probeDriver(name: EngineName): Promise<ProbedDriver> {

@@ -2,8 +2,9 @@
  * The entropy device: fills the driver's buffers with random numbers, the host's unless it is given others.
  * Virtio 1.2, section 5.4.
  */
-import { randomFillSync } from 'node:crypto';
+
 import type { GuestMemory } from '../memory.ts';
+import { fillRandom } from '../random.ts';
 import type { SavedState } from '../state.ts';
 import { DeviceId, type VirtioDevice, WORK_LIMIT } from './device.ts';
 import type { Virtqueue } from './virtqueue.ts';
@@ -19,7 +20,7 @@ export class VirtioRng implements VirtioDevice {
   private readonly fill: (bytes: Uint8Array) => void;
 
   /** @param fill - fills bytes at random */
-  constructor(memory: GuestMemory, fill: (bytes: Uint8Array) => void = randomFillSync) {
+  constructor(memory: GuestMemory, fill: (bytes: Uint8Array) => void = fillRandom) {
     this.memory = memory;
     this.fill = fill;
   }

@@ -9,9 +9,11 @@ await using vm = await Vm.create({
 if (vm.notice !== '') console.error(vm.notice);
 
 let typed = false;
+let printed = '';
 vm.console.output.on('data', (bytes: Buffer) => {
   process.stdout.write(bytes);
-  if (typed || !bytes.includes('# ')) return;
+  printed += bytes.toString('latin1'); // the prompt may come in two pieces
+  if (typed || !printed.includes('# ')) return;
   typed = true; // at the shell's first prompt
   vm.console.input.write('devmem 0xd0100000 32 6000; sleep 1; devmem 0xd0100004; poweroff\n');
 });

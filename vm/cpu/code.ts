@@ -4,7 +4,7 @@
 import { setFlagsFromString } from 'node:v8';
 import type { CodeCache } from './code-cache.ts';
 import type { Form } from './forms.ts';
-import type { HandlerModule } from './handlers.ts';
+import { type HandlerModule, slotOf } from './handlers.ts';
 import { LARGE, type Reach, SMALL } from './jit/plan.ts';
 import { type CompiledRegion, RegionCompiler } from './jit/region.ts';
 import { Op } from './layout.ts';
@@ -53,7 +53,7 @@ export class CpuCode {
   readonly memory: CpuMemory;
   readonly table: WebAssembly.Table;
   private imports: Record<string, unknown> = {};
-  private nextSlot = FIRST_HANDLER;
+  private nextSlot = 0;
   /** Indices from here on are compiled regions'. */
   private readonly firstRegion: number;
   private nextRegion: number;
@@ -87,14 +87,12 @@ export class CpuCode {
         if (slot >= this.firstRegion) this.table.set(slot, null);
       }
     };
-    const { module } = beginBaseModule();
     this.imports = { memory: this.memory.memory, table: this.table, ...host };
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(module.build()), { cpu: this.imports });
+    const bytes = this.handlers?.bytes ?? beginBaseModule().module.build();
+    const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), { cpu: this.imports });
     for (const name of Object.keys(BASE_FUNCTIONS)) this.imports[name] = instance.exports[name];
     this.enterGuest = instance.exports['enter'] as () => void;
-    if (this.handlers === undefined) return;
-    void new WebAssembly.Instance(new WebAssembly.Module(this.handlers.bytes), { cpu: this.imports });
-    this.nextSlot = this.handlers.end;
+    this.nextSlot = this.handlers?.end ?? FIRST_HANDLER;
   }
 
   /** Runs guest code from State.rip. */
@@ -109,7 +107,7 @@ export class CpuCode {
   }
 
   handlerOf(form: Form): number {
-    const made = this.handlers?.slots.get(form.key);
+    const made = this.handlers && slotOf(this.handlers, form.key);
     if (made !== undefined) {
       form.handler = made;
       return made;
@@ -121,6 +119,7 @@ export class CpuCode {
     const code = HandlerLowering.lower(form.template, form.mode === 'segmented', functions, handlerType);
     const index = module.addFunction(HANDLER, functionBody(code.locals, code.bytes.view(), code.hints));
     const slot = this.nextSlot++;
+    if (slot === this.firstRegion) throw new Error('the function table has no room for another handler');
     module.addElements(slot, [index]);
     void new WebAssembly.Instance(new WebAssembly.Module(module.build()), { cpu: this.imports });
     form.handler = slot;

@@ -2,12 +2,12 @@
  * The thread of a machine on the TypeScript CPU: its vCPUs in turns, and its devices. It never returns to
  * Node's event loop while the machine runs.
  */
-import { randomFillSync } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { type MessagePort, parentPort } from 'node:worker_threads';
 import { RawFile } from '../../devices/block/raw.ts';
 import { HostError } from '../../devices/errors.ts';
 import { type AnyDeviceModule, DeviceModuleError } from '../../devices/module.ts';
+import { fillRandom } from '../../devices/random.ts';
 import { VirtioBlock } from '../../devices/virtio/blk.ts';
 import { HostClock, monotonicNow } from '../clock.ts';
 import { GuestConsole } from '../console.ts';
@@ -104,6 +104,7 @@ function runThread(data: CpuThreadData, modules: readonly AnyDeviceModule[], por
   const undefinedInstructions = new NamedCounters(parts.statistics);
   const cpuid = new CpuidTable(data.cpuid);
   const random = new Uint32Array(256);
+  const randomBytes = new Uint8Array(random.buffer);
   let randomLeft = 0;
   cpu = new Cpu(memory, new CpuCode(memory, handlers, data.engine === 'jit'), chips.apics, {
     cpuid: (index, leaf, subleaf) => cpuid.lookup(index, leaf, subleaf),
@@ -123,7 +124,7 @@ function runThread(data: CpuThreadData, modules: readonly AnyDeviceModule[], por
     random: () => {
       if (parts.deterministic) return time.seededRandom();
       if (randomLeft === 0) {
-        randomFillSync(random);
+        fillRandom(randomBytes);
         randomLeft = random.length;
       }
       return random[--randomLeft]! | 0;

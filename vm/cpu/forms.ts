@@ -5,7 +5,8 @@
 import type { Instruction } from './decode.ts';
 import { Builder, type ModeClass, type Operand, type Size } from './ir/builder.ts';
 import type { Template } from './ir/node.ts';
-import { ENTRIES, type Entry, EntryBit } from './isa/table.ts';
+import { ENTRIES, type Entry } from './isa/index.ts';
+import { EntryBit } from './isa/table.ts';
 import { ModeBit, Seg } from './layout.ts';
 
 export interface Form {

@@ -1,27 +1,38 @@
 /**
- * All of the interpreter's handlers in one module: made when the project is built, so that the interpreter
+ * The base module with all of the interpreter's handlers in it: made when the project is built, so that the interpreter
  * compiles nothing at run time. A form is found in it by its key.
  */
 import { enumerateForms } from './forms.ts';
-import { ENTRIES } from './isa/index.ts';
 import { HANDLER } from './lower/base.ts';
-import { FIRST_HANDLER, importFunctions, importMachine } from './lower/base-module.ts';
+import { beginBaseModule, FIRST_HANDLER } from './lower/base-module.ts';
 import { HandlerLowering } from './lower/interp.ts';
-import { functionBody, ModuleBuilder } from './wasm/module.ts';
+import { functionBody } from './wasm/module.ts';
 
-/** The module and, for each form's key, the index of its handler in the function table. */
+/** The module, and which handler is whose. */
 export interface HandlerModule {
   readonly bytes: Uint8Array<ArrayBuffer>;
-  readonly slots: ReadonlyMap<number, number>;
+  /** Keys of the forms, ascending. */
+  readonly keys: Float64Array;
+  /** For each key, the index of the form's handler in the function table. */
+  readonly slots: Uint16Array;
   /** First free index in the function table. */
   readonly end: number;
 }
 
+/** The index of a form's handler in the function table; undefined for a form that the module lacks. */
+export function slotOf({ keys, slots }: HandlerModule, key: number): number | undefined {
+  let low = 0;
+  let high = keys.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (keys[middle]! < key) low = middle + 1;
+    else high = middle;
+  }
+  return keys[low] === key ? slots[low] : undefined;
+}
+
 export function buildHandlers(): HandlerModule {
-  const module = new ModuleBuilder();
-  const handlerType = module.type(HANDLER);
-  importMachine(module);
-  const functions = importFunctions(module);
+  const { module, functions, handlerType } = beginBaseModule();
   const slots = new Map<number, number>();
   /** Handlers by their code: many forms mean the same. */
   const known = new Map<string, number>();
@@ -39,51 +50,37 @@ export function buildHandlers(): HandlerModule {
     slots.set(form.key, slot);
   }
   module.addElements(FIRST_HANDLER, indices);
-  return { bytes: module.build(), slots, end: FIRST_HANDLER + indices.length };
-}
-
-/** Changes with the table of instructions: a module made from another one is of no use. */
-export function tableFingerprint(): number {
-  let hash = 0x811c9dc5;
-  for (const { encoding, operands } of ENTRIES) {
-    for (const character of `${encoding};${operands.join()}`) {
-      hash = Math.imul(hash ^ character.charCodeAt(0), 0x0100_0193);
-    }
-  }
-  return hash >>> 0;
+  const keys = Float64Array.from(slots.keys()).sort();
+  return {
+    bytes: module.build(),
+    keys,
+    slots: Uint16Array.from(keys, (key) => slots.get(key)!),
+    end: FIRST_HANDLER + indices.length,
+  };
 }
 
 /** File name of the module that the build makes. */
 export const HANDLERS_FILE = 'handlers.bin';
 
-/** The module as a file: how many forms there are, their keys, their slots, and the WebAssembly. */
-export function packHandlers({ bytes, slots, end }: HandlerModule): Uint8Array {
-  const count = slots.size;
-  const header = 16;
-  const out = new Uint8Array(header + count * 10 + bytes.length);
-  const data = new DataView(out.buffer);
-  data.setUint32(0, count, true);
-  data.setUint32(4, end, true);
-  data.setUint32(8, tableFingerprint(), true);
-  let i = 0;
-  for (const [key, slot] of slots) {
-    data.setFloat64(header + 8 * i, key, true);
-    data.setUint16(header + 8 * count + 2 * i, slot, true);
-    i++;
-  }
-  out.set(bytes, header + count * 10);
-  return out;
+/** Size of the file's header: how many forms there are, and {@link HandlerModule.end}. */
+const HEADER = 8;
+
+/** The module as a file, of the host's byte order: header, keys, slots, and the WebAssembly. */
+export function packHandlers({ bytes, keys, slots, end }: HandlerModule): Uint8Array {
+  const parts = [new Uint32Array([keys.length, end]), keys, slots, bytes];
+  return Buffer.concat(
+    parts.map(({ buffer, byteOffset, byteLength }) => new Uint8Array(buffer, byteOffset, byteLength)),
+  );
 }
 
-/** @returns undefined for a file that was made from another table of instructions */
-export function unpackHandlers(file: Uint8Array<ArrayBuffer>): HandlerModule | undefined {
-  const header = 16;
-  const data = new DataView(file.buffer, file.byteOffset, file.byteLength);
-  if (data.getUint32(8, true) !== tableFingerprint()) return undefined;
-  const count = data.getUint32(0, true);
-  const slots = new Map<number, number>();
-  for (let i = 0; i < count; i++) {
-    slots.set(data.getFloat64(header + 8 * i, true), data.getUint16(header + 8 * count + 2 * i, true));
-  }
-  return { bytes: file.subarray(header + count * 10), slots, end: data.getUint32(4, true) };
+export function unpackHandlers({ buffer }: Uint8Array<ArrayBuffer>): HandlerModule {
+  const [count, end] = new Uint32Array(buffer, 0, 2);
+  const keys = new Float64Array(buffer, HEADER, count);
+  const slots = new Uint16Array(buffer, HEADER + keys.byteLength, count);
+  return {
+    bytes: new Uint8Array(buffer, HEADER + keys.byteLength + slots.byteLength),
+    keys,
+    slots,
+    end: end!,
+  };
 }

@@ -86,7 +86,7 @@ function unusable(error: unknown): EngineSupport {
 
 /** Whether the probe guest gets to its port write. */
 function runsSse(system: KvmSystem): boolean {
-  const vm = new KvmVm(system, PROBE_MEMORY);
+  const vm = new KvmVm(system, PROBE_MEMORY, false);
   let vcpu = -1;
   try {
     vm.memory.write(PROBE_ADDRESS, Uint8Array.from(PROBE_CODE));

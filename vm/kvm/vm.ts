@@ -78,35 +78,46 @@ export class KvmVm {
 
   /**
    * @param size - bytes of RAM
+   * @param chips - whether it has interrupt controllers and a PIT
    * @throws HostError when the host refuses; everything made so far is given back
    */
-  constructor(system: KvmSystem, size: number) {
+  constructor(system: KvmSystem, size: number, chips = true) {
     this.fd = ioctl(system.fd, 'KVM_CREATE_VM');
     try {
+      // RAM first: each change of the memory slots or of what is routed waits until no vCPU reads the old ones (SRCU),
+      // and the kernel lets a second wait that follows soon take milliseconds.
+      this.mapRam(size);
       ioctl(this.fd, 'KVM_SET_TSS_ADDR', TSS_PAGES);
       this.scratch.data.setBigUint64(0, BigInt(IDENTITY_MAP_PAGE), true);
       ioctl(this.fd, 'KVM_SET_IDENTITY_MAP_ADDR', this.scratch.address);
-      ioctl(this.fd, 'KVM_CREATE_IRQCHIP');
-      this.setRouting();
-      this.scratch.u8.fill(0, 0, kvm_pit_config.size);
-      this.scratch.data.setUint32(kvm_pit_config.offset.flags, KVM_PIT_SPEAKER_DUMMY, true);
-      ioctl(this.fd, 'KVM_CREATE_PIT2', this.scratch.address);
-      ramRanges(size).forEach((range, slot) => {
-        const host = libc.mmap(
-          range.length,
-          libc.PROT_READ | libc.PROT_WRITE,
-          libc.MAP_PRIVATE | libc.MAP_ANONYMOUS | libc.MAP_NORESERVE,
-          -1,
-        );
-        this.mappings.push({ base: range.base, length: range.length, host });
-        libc.madvise(host, range.length, libc.MADV_HUGEPAGE);
-        this.setSlot(slot, range.base, range.length, host);
-      });
+      if (chips) this.createChips();
       this.memory = memoryOver(this.mappings);
     } catch (error) {
       this.close();
       throw error;
     }
+  }
+
+  private mapRam(size: number): void {
+    ramRanges(size).forEach((range, slot) => {
+      const host = libc.mmap(
+        range.length,
+        libc.PROT_READ | libc.PROT_WRITE,
+        libc.MAP_PRIVATE | libc.MAP_ANONYMOUS | libc.MAP_NORESERVE,
+        -1,
+      );
+      this.mappings.push({ base: range.base, length: range.length, host });
+      libc.madvise(host, range.length, libc.MADV_HUGEPAGE);
+      this.setSlot(slot, range.base, range.length, host);
+    });
+  }
+
+  private createChips(): void {
+    ioctl(this.fd, 'KVM_CREATE_IRQCHIP');
+    this.setRouting();
+    this.scratch.u8.fill(0, 0, kvm_pit_config.size);
+    this.scratch.data.setUint32(kvm_pit_config.offset.flags, KVM_PIT_SPEAKER_DUMMY, true);
+    ioctl(this.fd, 'KVM_CREATE_PIT2', this.scratch.address);
   }
 
   /**
@@ -249,20 +260,17 @@ export class KvmVm {
     ioctl(this.fd, 'KVM_SET_IRQCHIP', this.scratch.address);
   }
 
-  /** Gives everything back. Call when no thread uses the VM any more. */
   /** The in-kernel IOAPIC's redirection table. */
   ioapicRedirections(): { readonly low: number; readonly high: number }[] {
-    const { data, u8 } = this.scratch;
-    u8.fill(0, 0, kvm_irqchip.size);
-    data.setUint32(kvm_irqchip.offset.chip_id, KVM_IRQCHIP_IOAPIC, true);
-    ioctl(this.fd, 'KVM_GET_IRQCHIP', this.scratch.address);
-    const first = kvm_irqchip.offset.chip + kvm_ioapic_state.offset.redirtbl;
+    const ioapic = this.getChip(KVM_IRQCHIP_IOAPIC);
+    const first = kvm_ioapic_state.offset.redirtbl;
     return Array.from({ length: GSI_COUNT }, (_, i) => ({
-      low: data.getUint32(first + 8 * i, true),
-      high: data.getUint32(first + 8 * i + 4, true),
+      low: ioapic.getUint32(first + 8 * i, true),
+      high: ioapic.getUint32(first + 8 * i + 4, true),
     }));
   }
 
+  /** Gives everything back. Call when no thread uses the VM any more. */
   close(): void {
     if (this.closed) return;
     this.closed = true;
