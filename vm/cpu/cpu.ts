@@ -316,21 +316,7 @@ export class Cpu implements CpuContext, MmuClient {
     if (stack32) mode |= ModeBit.stack32;
     if (cpl === 3) mode |= ModeBit.user;
     if (long) mode |= ModeBit.longActive;
-    if (
-      !is64 &&
-      is32 &&
-      stack32 &&
-      this.isFlat(Seg.cs) &&
-      this.isFlat(Seg.ss) &&
-      this.isFlat(Seg.ds) &&
-      this.isFlat(Seg.es)
-    ) {
-      mode |= ModeBit.flat;
-    }
-    if (is64 || this.hasNoLimit(Seg.fs)) mode |= ModeBit.flatFs;
-    if (is64 || this.hasNoLimit(Seg.gs)) mode |= ModeBit.flatGs;
-    memory.set(State.mode, mode);
-    memory.set64(State.modeTag, 0, (mode + 1) << 16);
+    this.setMode(mode | this.flatness(mode));
     memory.set64(State.linearMask, -1, is64 ? -1 : 0);
     memory.set64(
       State.ripMask,
@@ -352,32 +338,49 @@ export class Cpu implements CpuContext, MmuClient {
     );
   }
 
-  private isFlat(segment: number): boolean {
-    const { memory } = this;
-    const attributes = memory.get(State.segAttributes + 4 * segment);
-    const data = (attributes & Attribute.code) === 0;
+  /** As {@link updateMode}, after a change of DS, ES, FS or GS alone. */
+  updateFlatness(): void {
+    const mode = this.memory.get(State.mode);
+    const rest = mode & ~(ModeBit.flat | ModeBit.flatFs | ModeBit.flatGs);
+    const changed = rest | this.flatness(rest);
+    if (changed !== mode) this.setMode(changed);
+  }
+
+  private setMode(mode: number): void {
+    this.memory.set(State.mode, mode);
+    this.memory.set64(State.modeTag, 0, (mode + 1) << 16);
+  }
+
+  /** Mode bits that depend on segments' bases and limits. @param mode - the others */
+  private flatness(mode: number): number {
+    if ((mode & 3) === 2) return ModeBit.flatFs | ModeBit.flatGs;
+    let bits = 0;
     // Reads everywhere and writes through all but CS; a null DS or ES is checked at each use.
-    const usable = (attributes & (Attribute.unusable | Attribute.present)) === Attribute.present;
-    const rights =
-      segment === Seg.cs
-        ? (attributes & Attribute.writable) !== 0
-        : data && (attributes & (Attribute.writable | Attribute.conforming)) === Attribute.writable;
+    if (
+      (mode & (3 | ModeBit.stack32)) === (1 | ModeBit.stack32) &&
+      this.isFlat(Seg.cs, USABLE) &&
+      this.isFlat(Seg.ss, USABLE_DATA) &&
+      this.isFlat(Seg.ds, USABLE_DATA) &&
+      this.isFlat(Seg.es, USABLE_DATA)
+    ) {
+      bits |= ModeBit.flat;
+    }
+    if (this.hasNoLimit(Seg.fs, USABLE_DATA)) bits |= ModeBit.flatFs;
+    if (this.hasNoLimit(Seg.gs, USABLE_DATA)) bits |= ModeBit.flatGs;
+    return bits;
+  }
+
+  /** @param rights - the attributes that count: {@link USABLE} or {@link USABLE_DATA} */
+  private hasNoLimit(segment: number, rights: number): boolean {
+    const { i32 } = this.memory;
     return (
-      usable &&
-      rights &&
-      memory.get(State.segBase + 8 * segment) === 0 &&
-      memory.get(State.segLimit + 4 * segment) === -1
+      (i32[(State.segAttributes >> 2) + segment]! & rights) === (Attribute.present | Attribute.writable) &&
+      i32[(State.segLimit >> 2) + segment] === -1
     );
   }
 
-  private hasNoLimit(segment: number): boolean {
-    const { memory } = this;
-    const attributes = memory.get(State.segAttributes + 4 * segment);
-    return (
-      (attributes & (Attribute.unusable | Attribute.present)) === Attribute.present &&
-      (attributes & (Attribute.code | Attribute.conforming | Attribute.writable)) === Attribute.writable &&
-      memory.get(State.segLimit + 4 * segment) === -1
-    );
+  private isFlat(segment: number, rights: number): boolean {
+    return this.hasNoLimit(segment, rights) && this.memory.i32[(State.segBase >> 2) + 2 * segment] === 0;
   }
 
   // Running
@@ -1135,6 +1138,11 @@ function words(value: number): { low: number; high: number } {
 function isPlainApicWrite(offset: number): boolean {
   return offset === APIC_EOI || offset === APIC_TPR;
 }
+
+/** Attributes of a segment that can be read, when it is present and usable: of a code segment. */
+const USABLE = Attribute.unusable | Attribute.present | Attribute.writable;
+/** And of a data segment that can be written, and doesn't expand down. */
+const USABLE_DATA = USABLE | Attribute.code | Attribute.conforming;
 
 export function savedState(index: number): number {
   return SAVED_STATES + index * SAVED_STATE_SIZE;

@@ -58,6 +58,15 @@ export class CpuMemory {
     this.i32[address >> 2] = value;
   }
 
+  /** Copies bytes: a call of the engine's function takes longer than a few words do. */
+  copy(to: number, from: number, bytes: number): void {
+    if (((to | from | bytes) & 3) !== 0 || bytes > 16) {
+      this.u8.copyWithin(to, from, from + bytes);
+      return;
+    }
+    for (let i = 0; i < bytes; i += 4) this.i32[(to + i) >>> 2] = this.i32[(from + i) >>> 2]!;
+  }
+
   /** A general register's low half. */
   reg(n: number): number {
     return this.i32[(State.gpr >> 2) + 2 * n]!;

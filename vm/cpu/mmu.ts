@@ -22,6 +22,9 @@ import {
 } from './layout.ts';
 import type { CpuMemory } from './memory.ts';
 
+/** Where a value lies on its way into memory. */
+const WRITE_SCRATCH = CROSS_PAGE + 192;
+
 /** Page-fault error code bits. SDM volume 3A, 4.7. */
 export const PageFault = { present: 1, write: 2, user: 4, reserved: 8, fetch: 16 } as const;
 
@@ -480,7 +483,7 @@ export class Mmu {
       if (host < 0) this.client.writeDevice(this.page + (low & 0xfff), bytes, from);
       else {
         this.watch?.access(low, high, bytes, true, this.stepping);
-        u8.copyWithin(host, from, from + bytes);
+        this.memory.copy(host, from, bytes);
       }
       return;
     }
@@ -494,6 +497,24 @@ export class Mmu {
     else u8.copyWithin(host, from, from + first);
     if (host2 < 0) this.client.writeDevice(this.page, bytes - first, from + first);
     else u8.copyWithin(host2, from + first, from + bytes);
+  }
+
+  /**
+   * As {@link write} for 2, 4 or 8 bytes by value: what is pushed. Most often they are aligned, in a page that has been
+   * written before.
+   */
+  writeWords(low: number, high: number, bytes: number, valueLow: number, valueHigh: number, user: number): void {
+    const { memory } = this;
+    if (bytes >= 4 && (low & 3) === 0 && (low & 0xfff) + bytes <= 4096) {
+      const host = this.hit(low, high, TLB_WRITE_TAG, user);
+      if (host >= 0) {
+        memory.i32[host >>> 2] = valueLow;
+        if (bytes === 8) memory.i32[(host >>> 2) + 1] = valueHigh;
+        return;
+      }
+    }
+    memory.set64(WRITE_SCRATCH, valueLow, valueHigh);
+    this.write(low, high, bytes, WRITE_SCRATCH, user);
   }
 
   /** As {@link readable}, but the bytes will be written back by {@link finish} when they aren't RAM of one page. */
@@ -534,6 +555,11 @@ export class Mmu {
     return this.memory.data.getInt32(this.readable(low, high, 4), true);
   }
 
+  /** Host address of the two words of a descriptor, read as a supervisor. @throws FAULT, INSTRUCTION_EXIT */
+  descriptorWords(low: number, high: number): number {
+    return this.readable(low, high, 8, 0);
+  }
+
   /** Supervisor reads: descriptor tables, task segments and the like, whatever the CPL. */
   readSystem16(low: number, high: number): number {
     return this.memory.data.getUint16(this.readable(low, high, 2, 0), true);
@@ -544,8 +570,7 @@ export class Mmu {
   }
 
   writeNumber(low: number, high: number, bytes: 1 | 2 | 4, value: number, user = this.userOffset): void {
-    this.memory.data.setInt32(CROSS_PAGE + 192, value, true);
-    this.write(low, high, bytes, CROSS_PAGE + 192, user);
+    this.writeWords(low, high, bytes, value, 0, user);
   }
 
   /** For system writes such as pushes onto another privilege's stack. */

@@ -523,6 +523,11 @@ export class Builder {
   /** As {@link helper}, but it may change RIP and mode, so that the block ends. */
   exit(number: number, argument = 0): void {
     this.helper(number, argument);
+    this.leave();
+  }
+
+  /** The block ends; what comes next is said by State.rip and the mode, which may have changed. */
+  leave(): void {
     this.terminator = Terminator.state;
   }
 

@@ -7,6 +7,7 @@ import { Vector } from '../fault.ts';
 import { type Builder, type Operand, Reg } from '../ir/builder.ts';
 import type { Node } from '../ir/node.ts';
 import { Seg, State } from '../layout.ts';
+import { syscall, sysenter, sysexit, sysret } from './fast-calls.ts';
 import { Helper, type HelperName } from './helpers.ts';
 import { CONDITIONS } from './integer.ts';
 import { define, type Meaning } from './table.ts';
@@ -268,10 +269,10 @@ function defineAll(): void {
     '',
     exit('int3', () => 1),
   );
-  define('0f 05', 'SYSCALL', '', exit('syscall'));
-  define('0f 07', 'SYSRET', '', exit('sysret'));
-  define('0f 34', 'SYSENTER', '', exit('sysenter'));
-  define('0f 35', 'SYSEXIT', '', exit('sysexit'));
+  define('0f 05', 'SYSCALL', '', syscall);
+  define('0f 07', 'SYSRET', '', sysret);
+  define('0f 34', 'SYSENTER', '', sysenter);
+  define('0f 35', 'SYSEXIT', '', sysexit);
 
   // Segments
   define('8c', 'MOV', 'Ev Sw', (b, to, from) =>

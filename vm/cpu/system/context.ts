@@ -10,6 +10,8 @@ export interface CpuContext {
   readonly mmu: Mmu;
   /** Recomputes what code is decoded for: after a change of segments, control registers or EFER. */
   updateMode(): void;
+  /** As {@link updateMode}, after a load of DS, ES, FS or GS alone. */
+  updateFlatness(): void;
   /** Leaves guest code at the next block, to look for interrupts, requests and the like. */
   leaveSoon(): void;
   /** As {@link leaveSoon}, and lets the machine look at time and devices: what runs takes long. */

@@ -454,9 +454,11 @@ const FUNCTIONS: Partial<Record<HelperName, HelperFunction>> = {
       stack.skip((argument >> 16) / 8);
       stack.commit();
     }
-    if (segment === Seg.ss) memory.set(State.interruptShadow, 1);
-    cpu.updateMode();
-    if (segment === Seg.ss) cpu.interruptsChanged();
+    if (segment === Seg.ss) {
+      memory.set(State.interruptShadow, 1);
+      cpu.updateMode();
+      cpu.interruptsChanged();
+    } else cpu.updateFlatness();
   },
   loadFarPointer: (cpu, argument, record) => {
     const { memory } = cpu;

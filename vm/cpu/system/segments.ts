@@ -84,8 +84,9 @@ export function readDescriptor(cpu: CpuContext, selector: number, into: Descript
     : 0;
   into.addressLow = low;
   into.addressHigh = high;
-  into.low = mmu.readSystem32(low, high);
-  into.high = mmu.readSystem32(low + 4, high);
+  const host = mmu.descriptorWords(low, high);
+  into.low = memory.data.getInt32(host, true);
+  into.high = memory.data.getInt32(host + 4, true);
   into.baseHigh = wide ? mmu.readSystem32(low + 8, high) : 0;
   return true;
 }
@@ -298,9 +299,8 @@ export class Stack {
     const bytes = size / 8;
     this.move(-bytes);
     if (!this.long && this.checked) checkSegment(memory, Seg.ss, this.spLow & this.mask, bytes, true);
-    memory.set64(PUSH_SCRATCH, low, high);
     this.checkCanonical();
-    mmu.write(this.linear(), this.long ? this.spHigh : 0, bytes, PUSH_SCRATCH, this.user);
+    mmu.writeWords(this.linear(), this.long ? this.spHigh : 0, bytes, low, high, this.user);
   }
 
   private checkCanonical(): void {
@@ -344,6 +344,3 @@ export class Stack {
     else memory.setReg32(4, this.spLow);
   }
 }
-
-/** Where a pushed value lies on its way into memory. */
-const PUSH_SCRATCH = 0x18e0;
