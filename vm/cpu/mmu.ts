@@ -503,7 +503,14 @@ export class Mmu {
    * As {@link write} for 2, 4 or 8 bytes by value: what is pushed. Most often they are aligned, in a page that has been
    * written before.
    */
-  writeWords(low: number, high: number, bytes: number, valueLow: number, valueHigh: number, user: number): void {
+  writeWords(
+    low: number,
+    high: number,
+    bytes: number,
+    valueLow: number,
+    valueHigh: number,
+    user: number,
+  ): void {
     const { memory } = this;
     if (bytes >= 4 && (low & 3) === 0 && (low & 0xfff) + bytes <= 4096) {
       const host = this.hit(low, high, TLB_WRITE_TAG, user);

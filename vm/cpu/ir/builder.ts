@@ -491,6 +491,17 @@ export class Builder {
     this.emit({ op: Stmt.if, a: condition, whenTrue: first, otherwise: second });
   }
 
+  /** Raises an exception where a word of state, which only helpers change, has bits of a mask. The first thing to do. */
+  guard(address: number, mask: number, raise: () => void): void {
+    this.if(this.and(this.field(address, 4), this.i32(mask)), raise);
+    this.emit({ ...this.statements.pop()!, k: address, h: mask });
+  }
+
+  /** A value that compiled code may work out once a block: see {@link Expr.steady}. */
+  steady(number: number, value: Node): Node {
+    return { ...node(Expr.steady, value.type, number), a: value };
+  }
+
   /** As {@link if}, where `then` is rare and all that the instruction does, with nothing changed before. */
   fallBack(condition: Node, then: () => void, otherwise: () => void): void {
     this.if(condition, then, otherwise);

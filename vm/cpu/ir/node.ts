@@ -56,6 +56,11 @@ export const Expr = {
   shuffle: 0x10013,
   /** Lane operations: wasm opcode in h, lane in k. */
   lane: 0x10014,
+  /**
+   * a: a value that depends on a word of state which only helpers change, but for changes that may be seen late; k: its
+   * number. Compiled code works it out once a block.
+   */
+  steady: 0x10015,
 } as const;
 
 /** Statements. */
@@ -78,7 +83,10 @@ export const Stmt = {
   setFlagBits: 8,
   /** a: CF, 0 or 1; b: OF, or absent to leave it. The other flags stay. */
   setCarry: 9,
-  /** a: condition; whenTrue, otherwise. */
+  /**
+   * a: condition; whenTrue, otherwise. k: a state address, or 0: the condition is that this word, which only helpers
+   * change, has bits of h, and raises an exception. Compiled code asks once a block, and leaves that to the interpreter.
+   */
   if: 10,
   /** k: helper's number; h: its argument. */
   helper: 11,

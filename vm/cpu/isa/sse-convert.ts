@@ -12,7 +12,6 @@ import {
   anyInexact,
   anyNegative,
   exactly,
-  exponent,
   FORMATS,
   nearestInexact,
   resultVector,
@@ -115,10 +114,9 @@ const narrow: Meaning = (b, to, from) => {
   const y = bits64(b, from!);
   const result = b.variable(f(b, 'f32.demote_f64', toFloat(b, y)));
   const bits = b.let(toBits(b, result));
-  const e = b.let(exponent(b, 32, bits));
   // An exact result is fine whatever it is; another one must be normal.
   const differs = b.neg(f(b, 'f64.ne', f(b, 'f64.promote_f32', result), toFloat(b, y)));
-  const inexact = b.and(differs, b.or(abnormalResult(b, 32, e), nearestInexact(b)));
+  const inexact = b.and(differs, b.or(abnormalResult(b, 32, bits), nearestInexact(b)));
   const odd = b.wrap(b.shrU(unusual(b, 64, y), b.const(64, 32)));
   b.if(anyNegative(b, [inexact, odd, unusual(b, 32, bits)]), () => {
     exactly(b, FloatOp.convert, 64, 1, y);

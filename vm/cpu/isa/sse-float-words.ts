@@ -26,9 +26,12 @@ function parts(b: Builder, size: Size): { smallest: Node; infinity: Node; positi
     : { smallest: b.i32(0x0080_0000), infinity: b.i32(0x7f80_0000), positive: b.i32(0x7fff_ffff) };
 }
 
-/** Zero if MXCSR's bits of the mask are as given, else negative. */
+/**
+ * Zero if MXCSR's bits of the mask are as given, else negative. Operations set flags in MXCSR and clear none: who sees
+ * it late takes a slow path too often.
+ */
 function modeTest(b: Builder, mask: number, wanted: number): Node {
-  return b.sub(b.i32(0), b.xor(b.and(b.field(State.mxcsr, 4), b.i32(mask)), b.i32(wanted)));
+  return b.steady(mask, b.sub(b.i32(0), b.xor(b.and(b.field(State.mxcsr, 4), b.i32(mask)), b.i32(wanted))));
 }
 
 /** That rounding to nearest is in force and inexact results leave no trace. */
@@ -40,24 +43,34 @@ export const anyInexact = (b: Builder): Node => modeTest(b, Mxcsr.PM | Mxcsr.PE,
 /** A test that counts only under a condition. */
 export const when = (b: Builder, condition: Node, test: Node): Node => b.select(condition, test, b.i32(0));
 
-/** The exponent field of a bit pattern as i32. */
-export function exponent(b: Builder, size: Size, bits: Node): Node {
-  return size === 64
-    ? b.and(b.wrap(b.shrU(bits, b.const(64, 52))), b.i32(0x7ff))
-    : b.and(b.shrU(bits, b.i32(23)), b.i32(0xff));
+/** Negative for zeros and denormals, of the type of the bits. */
+export function belowNormal(b: Builder, size: Size, bits: Node): Node {
+  const { smallest, infinity } = parts(b, size);
+  return b.sub(b.and(bits, infinity), smallest);
 }
 
-/** Negative for zeros and denormals. */
-export const belowNormal = (b: Builder, e: Node): Node => b.sub(e, b.i32(1));
 /**
  * Negative for results that need a second look: zeros, denormals, infinities and NaNs, and those with the lowest
- * exponent, since the smallest normal number may be what a tiny one has been rounded to.
+ * exponent, since the smallest normal number may be what a tiny one has been rounded to. Of the type of the bits.
  */
-export const abnormalResult = (b: Builder, size: Size, e: Node): Node =>
-  b.or(b.sub(e, b.i32(2)), b.sub(b.i32(size === 64 ? 0x7fe : 0xfe), e));
+export function abnormalResult(b: Builder, size: Size, bits: Node): Node {
+  const [second, largest] = resultBounds(b, size);
+  const e = b.let(b.and(bits, parts(b, size).infinity));
+  return b.or(b.sub(e, second), b.sub(largest, e));
+}
+
+/** The second exponent there is, and the largest of a finite number, in place. */
+function resultBounds(b: Builder, size: Size): [second: Node, largest: Node] {
+  return size === 64
+    ? [b.const(64, 0, 0x0020_0000), b.const(64, 0, 0x7fe0_0000)]
+    : [b.i32(0x0100_0000), b.i32(0x7f00_0000)];
+}
 
 export function anyNegative(b: Builder, tests: readonly Node[]): Node {
-  const all = tests.reduce((x, y) => b.or(x, y));
+  const wide = tests.some(({ type }) => type === 'i64');
+  const all = tests
+    .map((test) => (wide && test.type === 'i32' ? b.extendS(test) : test))
+    .reduce((x, y) => b.or(x, y));
   return b.ltS(all, b.like(all, 0));
 }
 
@@ -99,10 +112,7 @@ export function belowNormalLanes(b: Builder, size: Size, x: Node): Node {
 export function abnormalLanes(b: Builder, size: Size, x: Node): Node {
   const shape = size === 64 ? 'i64x2' : 'i32x4';
   const splat = (value: Node): Node => v(b, `${shape}.splat`, value);
-  const [second, largest] =
-    size === 64
-      ? [b.const(64, 0, 0x0020_0000), b.const(64, 0, 0x7fe0_0000)]
-      : [b.i32(0x0100_0000), b.i32(0x7f00_0000)];
+  const [second, largest] = resultBounds(b, size);
   const e = b.let(v(b, 'v128.and', x, splat(parts(b, size).infinity)));
   return v(b, 'v128.or', v(b, `${shape}.sub`, e, splat(second)), v(b, `${shape}.sub`, splat(largest), e));
 }

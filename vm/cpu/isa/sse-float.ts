@@ -22,7 +22,6 @@ import {
   belowNormal,
   belowNormalLanes,
   exactly,
-  exponent,
   FORMATS,
   lowBits,
   nearestInexact,
@@ -53,9 +52,8 @@ const scalar =
     const x = unary ? y : lowBits(b, size, old);
     const op = `f${size}.${name}` as ScalarOp;
     const result = b.variable(unary ? f(b, op, toFloat(b, y)) : f(b, op, toFloat(b, x), toFloat(b, y)));
-    const e = b.let(exponent(b, size, toBits(b, result)));
-    const tests = [belowNormal(b, exponent(b, size, y)), abnormalResult(b, size, e), nearestInexact(b)];
-    if (!unary) tests.push(belowNormal(b, exponent(b, size, x)));
+    const tests = [belowNormal(b, size, y), abnormalResult(b, size, toBits(b, result)), nearestInexact(b)];
+    if (!unary) tests.push(belowNormal(b, size, x));
     b.if(anyNegative(b, tests), () => {
       const slow = b.call(
         baseIndex(size === 64 ? 'floatSlow64' : 'floatSlow32'),

@@ -84,9 +84,8 @@ const ERROR_SUMMARY = 0x80;
 
 /** What every SSE instruction begins with: #UD or #NM when the system has switched SSE off. SDM volume 3A, 13.1. */
 export function sse(b: Builder): void {
-  const trap = b.field(State.fpuTrap, 4);
-  b.if(b.and(trap, b.i32(FpuTrap.sseUndefined | FpuTrap.sseUnavailable)), () => {
-    b.raiseIf(b.and(trap, b.i32(FpuTrap.sseUndefined)), Vector.UD);
+  b.guard(State.fpuTrap, FpuTrap.sseUndefined | FpuTrap.sseUnavailable, () => {
+    b.raiseIf(b.and(b.field(State.fpuTrap, 4), b.i32(FpuTrap.sseUndefined)), Vector.UD);
     b.raise(Vector.NM);
   });
 }

@@ -77,6 +77,13 @@ export class RegionLowering extends Lowering {
   private dirty = 0;
   private flagsDirty = false;
 
+  /** How many arms of conditions the code is in that is being emitted. */
+  private arms = 0;
+  /** What has been asked in this block: bits of words of state that are not set. */
+  private readonly guarded = new Map<number, number>();
+  /** Locals of values that have been worked out in this block. */
+  private readonly steadyLocals = new Map<number, number>();
+
   /** Whether registers and the budget are in memory at any time, and only read from their locals. */
   private readonly writesThrough: boolean;
 
@@ -102,7 +109,7 @@ export class RegionLowering extends Lowering {
 
   /** A block begins: nothing is known of the flags, and so much may have been changed before. */
   beginBlock({ registers, flags }: { registers: number; flags: boolean }): void {
-    this.known = undefined;
+    this.forgetState();
     this.addendsUsed = 0;
     this.dirty = this.writesThrough ? 0 : registers;
     this.flagsDirty = flags;
@@ -513,10 +520,48 @@ export class RegionLowering extends Lowering {
 
   protected override beginArm(): void {
     this.known = undefined;
+    this.arms++;
   }
 
-  protected override endArms(): void {
+  protected override endArm(): void {
     this.known = undefined;
+    this.arms--;
+  }
+
+  protected override conditional(s: Statement): void {
+    if (s.k === 0) {
+      super.conditional(s);
+      return;
+    }
+    const asked = this.guarded.get(s.k) ?? 0;
+    if ((asked & s.h) === s.h) return;
+    const { code } = this;
+    this.value(s.a!);
+    code.if(undefined, false);
+    this.leaveTo(this.recordAddress);
+    code.end();
+    if (this.arms === 0) this.guarded.set(s.k, asked | s.h);
+  }
+
+  protected override steady(n: Node): void {
+    const { code } = this;
+    const known = this.steadyLocals.get(n.k);
+    if (known !== undefined) {
+      code.get(known);
+      return;
+    }
+    this.value(n.a!);
+    if (this.arms > 0) return;
+    const local = this.code.local(n.type);
+    this.steadyLocals.set(n.k, local);
+    code.tee(local);
+  }
+
+  /** State that helpers may change has been asked for anew. */
+  private forgetState(): void {
+    this.known = undefined;
+    this.guarded.clear();
+    this.steadyLocals.clear();
   }
 
   private pushFlags(): void {
@@ -776,7 +821,7 @@ export class RegionLowering extends Lowering {
     this.record();
     code.call(this.functions.helper);
     this.loadState();
-    this.known = undefined;
+    this.forgetState();
   }
 
   protected raise(s: Statement): void {

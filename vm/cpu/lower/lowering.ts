@@ -62,9 +62,9 @@ export abstract class Lowering {
   protected constant(_node: Node): number | undefined {
     return undefined;
   }
-  /** Called around the arms of an if. */
+  /** Called around each arm of an if. */
   protected beginArm(): void {}
-  protected endArms(): void {}
+  protected endArm(): void {}
 
   /** Emits all statements of a template. */
   protected statements(template: Template): void {
@@ -148,6 +148,10 @@ export abstract class Lowering {
     }
   }
 
+  protected steady(n: Node): void {
+    this.value(n.a!);
+  }
+
   /** Without compiled code to leave, an if like others. */
   protected fallBack(s: Statement): void {
     this.conditional(s);
@@ -163,13 +167,14 @@ export abstract class Lowering {
     this.code.if(undefined, likelihood(s));
     this.beginArm();
     this.list(s.whenTrue!);
+    this.endArm();
     if (s.otherwise!.length > 0) {
       this.code.else();
       this.beginArm();
       this.list(s.otherwise!);
+      this.endArm();
     }
     this.code.end();
-    this.endArms();
   }
 
   /** Stores at a host address that came from a probe; what lies in the cross-page area is then written back. */
@@ -223,6 +228,9 @@ export abstract class Lowering {
                 : Wasm.i32_load8_u,
           n.k,
         );
+        return;
+      case Expr.steady:
+        this.steady(n);
         return;
       case Expr.load:
         this.load(n);
