@@ -10,6 +10,7 @@ import { Seg, State } from '../layout.ts';
 import { syscall, sysenter, sysexit, sysret } from './fast-calls.ts';
 import { Helper, type HelperName } from './helpers.ts';
 import { CONDITIONS } from './integer.ts';
+import { loadSegment, popSegment } from './load-segment.ts';
 import { define, type Meaning } from './table.ts';
 
 /** Ends the block with a helper. */
@@ -87,10 +88,9 @@ const loop =
   };
 
 /** MOV to and from segment registers; a load may change the mode. */
-const loadSegment: Meaning = (b, to, from) => {
+const moveToSegment: Meaning = (b, to, from) => {
   if (to!.index === Seg.cs || to!.index > Seg.gs) return b.raise(Vector.UD);
-  b.setField(State.scratch, 4, b.read({ ...from!, size: 16 }));
-  b.exit(Helper.loadSegment, to!.index);
+  loadSegment(b, to!.index, from!);
 };
 const storeSegment: Meaning = (b, to, from) => {
   const selector = b.field(State.segSelector + 4 * from!.index, 4);
@@ -103,12 +103,6 @@ const pushSegment =
   (segment: number): Meaning =>
   (b) =>
     b.push(b.size, b.resize(b.size, b.field(State.segSelector + 4 * segment, 4)));
-const popSegment =
-  (segment: number): Meaning =>
-  (b) => {
-    b.setField(State.scratch, 4, b.wrap(b.top(b.size)));
-    b.exit(Helper.loadSegment, segment | 0x100 | (b.size << 16));
-  };
 /** Address of a far pointer to State.ea; a fault of its offset comes before one of its selector. */
 const farPointer = (b: Builder): void => {
   b.load(b.address(b.size / 8), b.size);
@@ -278,7 +272,7 @@ function defineAll(): void {
   define('8c', 'MOV', 'Ev Sw', (b, to, from) =>
     from!.index > Seg.gs ? b.raise(Vector.UD) : storeSegment(b, to!, from!),
   );
-  define('8e', 'MOV', 'Sw Ew', loadSegment);
+  define('8e', 'MOV', 'Sw Ew', moveToSegment);
   for (const [push, pop, segment, only] of [
     ['06', '07', Seg.es, true],
     ['0e', '', Seg.cs, true],
@@ -289,7 +283,7 @@ function defineAll(): void {
   ] as const) {
     const attributes = only ? { not64: true } : { default64: true };
     define(push, 'PUSH', '', pushSegment(segment), attributes);
-    if (pop !== '') define(pop, 'POP', '', popSegment(segment), attributes);
+    if (pop !== '') define(pop, 'POP', '', (b) => popSegment(b, segment), attributes);
   }
   define('c4', 'LES', 'Gv M', loadFar(Seg.es), { not64: true, memoryOnly: true });
   define('c5', 'LDS', 'Gv M', loadFar(Seg.ds), { not64: true, memoryOnly: true });

@@ -102,7 +102,7 @@ export const sysexit: Meaning = (b) => {
 };
 
 /** Whether it isn't compatibility mode. */
-function isLegacy(b: Builder): Node {
+export function isLegacy(b: Builder): Node {
   return b.eqz(b.and(b.field(State.mode, 4), b.i32(ModeBit.longActive)));
 }
 
@@ -144,7 +144,12 @@ function setPrivilege(b: Builder, cpl: 0 | 3, cs: Node, code: number, ss: Node):
   b.setField(State.cpl, 4, b.i32(cpl));
   b.setField(State.tlb, 4, b.i32(cpl === 3 ? TLB.user : TLB.supervisor));
   const old = b.field(State.mode, 4);
-  const mode = b.let(cpl === 3 ? b.or(old, b.i32(ModeBit.user)) : b.and(old, b.i32(~ModeBit.user)));
+  setMode(b, cpl === 3 ? b.or(old, b.i32(ModeBit.user)) : b.and(old, b.i32(~ModeBit.user)));
+}
+
+/** Sets State.mode, and what makes addresses different for each mode. The block is to end. */
+export function setMode(b: Builder, value: Node): void {
+  const mode = b.let(value);
   b.setField(State.mode, 4, mode);
   b.setField(State.modeTag + 4, 4, b.shl(b.add(mode, b.i32(1)), b.i32(16)));
 }
