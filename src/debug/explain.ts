@@ -290,6 +290,8 @@ class Writer {
         return hex(this.nextRip());
       case Expr.target:
         return hex(this.target());
+      case Expr.steady:
+        return this.text(a!);
       case Expr.select:
         return `(${this.text(a!)} if ${this.text(c!)}, else ${this.text(b!)})`;
       case Convert.i32_wrap_i64:

@@ -361,6 +361,19 @@ describe('the CPU', () => {
     expect(memory.get(RAM_START + 0x20_0000)).toBe(1_000_000);
   });
 
+  it('leaves a region with a loop by an instruction that needs no helper, and loses no register', () => {
+    // mov ecx, TURNS; l: mov eax, 3; m: inc esi; dec eax; jnz m; inc edi; push 8; pop ds; dec ecx; jnz l; hlt
+    start([
+      ...[0xb9, ...word(100_000), 0xb8, ...word(3), 0x46, 0x48, 0x75, 0xfc, 0x47, 0x6a, 8, 0x1f],
+      ...[0x49, 0x75, 0xf0, 0xf4],
+    ]);
+    const GDT = 0x2000;
+    memory.set64(State.segBase + 8 * Seg.gdtr, GDT, 0);
+    memory.set64(RAM_START + GDT + 8, 0xffff, 0x00cf_9300);
+    expect(run().end).toBe(CpuExit.halted);
+    expect([memory.reg(6), memory.reg(7), memory.reg(4)]).toEqual([300_000, 100_000, CODE]);
+  });
+
   it('comes back in the middle of a long repeat', () => {
     // mov esi, 0x100000; mov ecx, 0x200000; rep lodsb; hlt
     start([0xbe, 0, 0, 0x10, 0, 0xb9, 0, 0, 0x20, 0, 0xf3, 0xac, 0xf4]);

@@ -25,8 +25,9 @@ const STACK = 0xc093;
 
 export const syscall: Meaning = (b) => {
   if (b.mode !== 'long') return b.exit(Helper.syscall, b.size);
-  b.if(
-    b.and(b.field(State.efer, 4), b.i32(EFER_SCE)),
+  b.fallBack(
+    b.eqz(b.and(b.field(State.efer, 4), b.i32(EFER_SCE))),
+    () => b.helper(Helper.syscall, b.size),
     () => {
       const flags = b.let(allFlags(b, ~(EFLAGS_RF | EFLAGS_VM)));
       const selector = b.and(b.field(State.star + 4, 4), b.i32(0xfffc));
@@ -36,7 +37,6 @@ export const syscall: Meaning = (b) => {
       setAllFlags(b, b.let(b.and(flags, b.not(b.field(State.sfmask, 4)))));
       enter(b, selector, CODE_64);
     },
-    () => b.helper(Helper.syscall, b.size),
   );
   b.leave();
 };
@@ -47,21 +47,17 @@ export const sysret: Meaning = (b) => {
   // 48 bits, sign-extended: these become 0 or 1.
   const upper = b.shrU(b.add(b.shrU(b.gpr(Reg.cx, 64), b.const(64, 47)), b.const(64, 1)), b.const(64, 1));
   const canonical = b.or(b.eqz(upper), b.eq(upper, b.const(64, 0x1_0000)));
-  b.if(
-    b.and(
-      b.and(mayReturn(b), canonical),
-      b.and(
-        b.ne(b.and(b.field(State.efer, 4), b.i32(EFER_SCE)), b.i32(0)),
-        b.eqz(b.and(flags, b.i32(EFLAGS_TF))),
-      ),
-    ),
+  const enabled = b.ne(b.and(b.field(State.efer, 4), b.i32(EFER_SCE)), b.i32(0));
+  const untraced = b.eqz(b.and(flags, b.i32(EFLAGS_TF)));
+  b.fallBack(
+    b.eqz(b.and(b.and(mayReturn(b), canonical), b.and(enabled, untraced))),
+    () => b.helper(Helper.sysret, b.size),
     () => {
       b.setField(State.rip, 8, b.gpr(Reg.cx, 64));
       setAllFlags(b, b.let(b.and(flags, b.i32(~(EFLAGS_RF | EFLAGS_VM)))));
       const base = b.let(b.shrU(b.field(State.star + 4, 4), b.i32(16)));
       leaveTo(b, b.add(base, b.i32(16)), CODE_64, b.add(base, b.i32(8)));
     },
-    () => b.helper(Helper.sysret, b.size),
   );
   b.leave();
 };
@@ -69,8 +65,9 @@ export const sysret: Meaning = (b) => {
 export const sysenter: Meaning = (b) => {
   if (b.mode !== 'flat') return b.exit(Helper.sysenter, b.size);
   const selector = b.let(b.and(b.field(State.sysenterCs, 4), b.i32(0xfffc)));
-  b.if(
-    b.and(isLegacy(b), b.ne(selector, b.i32(0))),
+  b.fallBack(
+    b.eqz(b.and(isLegacy(b), b.ne(selector, b.i32(0)))),
+    () => b.helper(Helper.sysenter, b.size),
     () => {
       b.setField(
         State.eflags,
@@ -81,7 +78,6 @@ export const sysenter: Meaning = (b) => {
       b.setGpr(Reg.sp, 32, b.field(State.sysenterEsp, 4));
       enter(b, selector, CODE_32);
     },
-    () => b.helper(Helper.sysenter, b.size),
   );
   b.leave();
 };
@@ -89,14 +85,14 @@ export const sysenter: Meaning = (b) => {
 export const sysexit: Meaning = (b) => {
   if (b.mode !== 'flat') return b.exit(Helper.sysexit, b.size);
   const selector = b.let(b.and(b.field(State.sysenterCs, 4), b.i32(0xfffc)));
-  b.if(
-    b.and(b.and(isLegacy(b), mayReturn(b)), b.ne(selector, b.i32(0))),
+  b.fallBack(
+    b.eqz(b.and(b.and(isLegacy(b), mayReturn(b)), b.ne(selector, b.i32(0)))),
+    () => b.helper(Helper.sysexit, b.size),
     () => {
       b.setField(State.rip, 8, b.extendU(b.gpr(Reg.dx, 32)));
       b.setGpr(Reg.sp, 32, b.gpr(Reg.cx, 32));
       leaveTo(b, b.add(selector, b.i32(16)), CODE_32, b.add(selector, b.i32(24)));
     },
-    () => b.helper(Helper.sysexit, b.size),
   );
   b.leave();
 };

@@ -34,17 +34,26 @@ function load(b: Builder, segment: number, selector: Node, argument: number, rel
     b.setField(State.scratch, 4, selector);
     b.helper(Helper.loadSegment, argument);
   };
-  // The table is read with the privilege of the code that runs; in IA-32e mode it may lie beyond 4 GiB.
-  const kernel = b.and(b.eqz(b.field(State.cpl, 4)), isLegacy(b));
-  const none = (): void => {
-    release();
-    setNull(b, segment, selector);
-  };
-  const fromGdt = (): void =>
-    b.if(inGdt(b, selector), () => fromTable(b, segment, selector, release, whole), whole);
   if (b.mode !== 'flat' || segment === Seg.ss) whole();
-  else if (!isFsOrGs(segment)) b.if(kernel, fromGdt, whole);
-  else b.if(kernel, () => b.if(b.ltU(selector, b.i32(4)), none, fromGdt), whole);
+  else {
+    // The table is read with the privilege of the code that runs; in IA-32e mode it may lie beyond 4 GiB.
+    const kernel = b.and(b.eqz(b.field(State.cpl, 4)), isLegacy(b));
+    const isNull = b.ltU(selector, b.i32(4));
+    const known = isFsOrGs(segment) ? b.or(isNull, inGdt(b, selector)) : inGdt(b, selector);
+    b.fallBack(b.eqz(b.and(kernel, known)), whole, () => {
+      const fromGdt = (): void => fromTable(b, segment, selector, release, whole);
+      if (!isFsOrGs(segment)) fromGdt();
+      else
+        b.if(
+          isNull,
+          () => {
+            release();
+            setNull(b, segment, selector);
+          },
+          fromGdt,
+        );
+    });
+  }
   b.leave();
 }
 
@@ -68,14 +77,10 @@ function fromTable(
   const words = b.let(b.load(b.let(b.add(b.field(State.segBase + 8 * Seg.gdtr, 4), index)), 64));
   const low = b.let(b.wrap(words));
   const high = b.let(b.wrap(b.shrU(words, b.const(64, 32))));
-  b.if(
-    b.and(isPlain(b, segment, low, high), mayUse(b, selector, high)),
-    () => {
-      release();
-      setSegment(b, segment, selector, low, high);
-    },
-    otherwise,
-  );
+  b.fallBack(b.eqz(b.and(isPlain(b, segment, low, high), mayUse(b, selector, high))), otherwise, () => {
+    release();
+    setSegment(b, segment, selector, low, high);
+  });
 }
 
 /** Whether a descriptor is of the kind that {@link setSegment} can load. */

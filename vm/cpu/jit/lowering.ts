@@ -20,7 +20,7 @@ import {
   TLB_READ_TAG,
   TLB_WRITE_TAG,
 } from '../layout.ts';
-import { emitCarries } from '../lower/base-module.ts';
+import { emitCarries } from '../lower/base-flags.ts';
 import type { Code } from '../lower/code.ts';
 import { conditionFunction, gprAddress } from '../lower/interp.ts';
 import { type FunctionIndices, Lowering, lazyFlags, loadOpcode, storeOpcode } from '../lower/lowering.ts';
@@ -822,6 +822,10 @@ export class RegionLowering extends Lowering {
     code.call(this.functions.helper);
     this.loadState();
     this.forgetState();
+    if (this.arms > 0) return;
+    // Locals are now as memory is.
+    this.dirty = 0;
+    this.flagsDirty = false;
   }
 
   protected raise(s: Statement): void {

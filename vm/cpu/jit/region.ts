@@ -334,7 +334,7 @@ class RegionEmitter {
         }
         return;
       case Terminator.state:
-        // A helper has said where to go, and has all state in memory.
+        this.lowering.storeState();
         code.load(Wasm.i64_load, State.rip);
         code.returnCall(this.functions.dispatch);
         return;

@@ -112,7 +112,7 @@ export function setEflags(memory: CpuMemory, value: number): void {
   memory.set(State.ccShift, 64);
 }
 
-/** As carries in lower/base-module.ts, for TypeScript: low and high word. */
+/** As carries in lower/base-flags.ts, for TypeScript: low and high word. */
 function workOutCarries(memory: CpuMemory): readonly [number, number] {
   const low = memory.get(State.ccAux);
   const high = memory.get(State.ccAux + 4);
@@ -131,7 +131,7 @@ function workOutCarries(memory: CpuMemory): readonly [number, number] {
   return [(x & low) | ((x | low) & ~resultLow), (xHigh & high) | ((xHigh | high) & ~resultHigh)];
 }
 
-/** As flagBits in lower/base-module.ts, for TypeScript. */
+/** As flagBits in lower/base-flags.ts, for TypeScript. */
 function arithmeticFlags(memory: CpuMemory): number {
   const how = memory.get(State.ccShift);
   const flags = flagsFromResult(memory);
