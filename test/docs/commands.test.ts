@@ -46,10 +46,19 @@ function commandsOf(fence: Fence): Command[] {
 
 const squeeze = (text: string): string => text.replace(/[ \t]+/g, ' ').trim();
 
+/** How long a command may take; then it is ended with all that it has started. */
+const PATIENCE_MS = 100_000;
+
 function run(command: string, cwd: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const environment = { ...process.env, PATH: `${bin}${delimiter}${process.env['PATH']}` };
-    const child = spawn('sh', ['-c', command], { cwd, env: environment, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn('sh', ['-c', command], {
+      cwd,
+      env: environment,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
+    });
+    const timer = setTimeout(() => process.kill(-child.pid!, 'SIGKILL'), PATIENCE_MS);
     let output = '';
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8').on('data', (text: string) => {
@@ -57,7 +66,10 @@ function run(command: string, cwd: string): Promise<string> {
       });
     }
     child.once('error', reject);
-    child.once('close', () => resolve(output));
+    child.once('close', () => {
+      clearTimeout(timer);
+      resolve(output);
+    });
   });
 }
 
