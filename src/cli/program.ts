@@ -17,6 +17,11 @@ export async function runProgram(verbs: readonly Command[]): Promise<void> {
   for (const verb of verbs) {
     program.addCommand(verb.exitOverride().showHelpAfterError(`(see \`type2 ${verb.name()} --help\`)`));
   }
+  // Whoever reads our output may have seen enough: `type2 help run | head`. What a guest prints is another matter
+  // (terminal.ts).
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
   try {
     await program.parseAsync();
   } catch (error) {

@@ -39,6 +39,12 @@ describe('type2', () => {
       expect(stdout).toContain(flag);
   });
 
+  it('says nothing when nobody reads what it says', () => {
+    const command = `{ sleep 0.2; '${process.execPath}' '${CLI}' help run; echo "status $?" >&2; } | true`;
+    const { stderr } = spawnSync('sh', ['-c', command], { encoding: 'latin1', timeout: 60_000 });
+    expect(stderr).toBe('status 0\n');
+  });
+
   it.each([
     [['fly'], /unknown command/],
     [['run', '--kernl', 'x'], /unknown option '--kernl'/],
