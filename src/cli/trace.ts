@@ -144,7 +144,12 @@ function textSink(stream: WriteStream | NodeJS.WriteStream, path?: string): Sink
       lines = '';
       if (text === '' || stream.write(text)) return undefined;
       return new Promise((resolve) => {
-        for (const event of ['drain', 'error', 'close']) stream.once(event, () => resolve());
+        const events = ['drain', 'error', 'close'];
+        const done = (): void => {
+          for (const event of events) stream.off(event, done);
+          resolve();
+        };
+        for (const event of events) stream.on(event, done);
       });
     },
     close: async () => {

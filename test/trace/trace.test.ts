@@ -112,13 +112,18 @@ describe('what only the CPU in TypeScript sees', () => {
   });
 
   it('a second of a booting Linux, in full', () => {
+    const window = ['--engine', 'jit', '--memory', '128M', '--from', '0.3', '--to', '1.3', '--timeout', '2'];
     const path = join(folder, 'linux.json');
-    const args = ['--engine', 'jit', '--memory', '128M', '--to', '2.5', '--from', '1.5', '--timeout', '3'];
-    trace(...args, '--console', 'none', '--output', path);
+    trace(...window, '--console', 'none', '--output', path);
     const { tracks, spans, instants } = checkChromeTrace(readFileSync(path, 'utf8'));
-    expect(tracks).toEqual(expect.arrayContaining(['vCPUs/vCPU 0', 'devices/serial0']));
+    // Which devices there are at that time depends on how fast the host is.
+    expect(tracks).toContain('vCPUs/vCPU 0');
+    expect(tracks.filter((track) => track.startsWith('devices/'))).not.toEqual([]);
     expect(spans).toBeGreaterThan(100);
     expect(instants).toBeGreaterThan(100);
+    // As text, with a file that is slower than the guest: nothing is said but how long that waited.
+    const { stderr } = trace(...window, '--console', 'none', '--output', join(folder, 'linux.txt'));
+    expect(stderr).not.toContain('Warning');
   });
 
   it('page faults with address and error code, and work on virtqueues', () => {
