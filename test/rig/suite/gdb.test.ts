@@ -142,7 +142,7 @@ test('gdb watches memory', { skip }, async () => {
 });
 
 for (const lab of ['hello-real', 'hello-protected', 'hello-long']) {
-  test(`${STEPS} steps of lab ${lab} leave what they leave on the CPU in TypeScript`, async () => {
+  test(`${STEPS} steps of lab ${lab} leave what they leave on the CPU in TypeScript`, async (t) => {
     const steps = async (engine: string): Promise<string[]> => {
       const states: string[] = [];
       await withGuest(engine, ['--guest', lab, '--memory', '16M'], 'x86-64', async (gdb) => {
@@ -155,13 +155,26 @@ for (const lab of ['hello-real', 'hello-protected', 'hello-long']) {
       return states;
     };
     const expected = await steps('interp');
-    let at = 0;
-    for (const [n, state] of (await steps('kvm')).entries()) {
-      if (at >= expected.length) break;
-      // The processor takes no trap between a load of SS and what follows: both are one step (SDM volume 3A, 6.8.3).
-      if (state !== expected[at]) at++;
-      assert.equal(state, expected[at], `step ${n}`);
-      at++;
+    const compare = async (): Promise<void> => {
+      let at = 0;
+      for (const [n, state] of (await steps('kvm')).entries()) {
+        if (at >= expected.length) break;
+        // The processor takes no trap between a load of SS and what follows: both are one step (SDM volume 3A, 6.8.3).
+        if (state !== expected[at]) at++;
+        assert.equal(state, expected[at], `step ${n}`);
+        at++;
+      }
+    };
+    try {
+      await compare();
+    } catch (error) {
+      // Seen once under QEMU, whose breakpoints are amiss too: a step ended one instruction late, with the frame of its
+      // trap on the guest's stack. The same steps again were right.
+      if (skip === false) throw error;
+      t.diagnostic(
+        `again, since QEMU may have given a trap to the guest: ${String(error).split('\n', 1)[0]}`,
+      );
+      await compare();
     }
   });
 }
