@@ -127,15 +127,10 @@ export class KvmEngine implements Engine {
   async start(): Promise<void> {
     const data = this.threadData;
     if (this.control.request === Request.run) this.debug.arm();
-    const beginDevices = (): Promise<void> => {
-      this.deviceThread = new KvmThread('device-thread', (message) => this.hear(message));
-      this.deviceThread.begin(data);
-      return this.deviceThread.ready;
-    };
-    // A disk or a tap that can't be opened is refused before the guest runs. What else the thread has can come later:
-    // until then its queues' notifications wait in their eventfds.
-    const mayRefuse = this.parts.disks.length + this.parts.nets.length > 0;
-    if (mayRefuse) await beginDevices();
+    this.deviceThread = new KvmThread('device-thread', (message) => this.hear(message));
+    this.deviceThread.begin(data);
+    // A disk or a tap that can't be opened is refused before the guest runs.
+    if (this.parts.disks.length + this.parts.nets.length > 0) await this.deviceThread.ready;
     const begin = ({ fd, run }: VcpuHandle, index: number): void => {
       const vcpuData: VcpuThreadData = { ...data, index, vcpuFd: fd, run, runSize: this.runSize };
       this.vcpuThreads[index]!.begin(vcpuData);
@@ -147,7 +142,6 @@ export class KvmEngine implements Engine {
     });
     await Promise.all(this.vcpuThreads.slice(1).map(({ ready }) => ready));
     begin(boot!, 0);
-    if (!mayRefuse) await beginDevices();
     await Promise.all(this.threads.map(({ ready }) => ready));
   }
 
