@@ -15,7 +15,7 @@ import { parseArgs } from 'node:util';
 import { probeDriver } from '../../vm/drivers.ts';
 import { debianKernel } from './debian.ts';
 import { C_LOOP, rigInitramfs } from './initramfs.ts';
-import { bootRig, END_MARK, RigStandsStill } from './qemu.ts';
+import { bootRig, END_MARK, RigStandsStill, type RigThreads } from './qemu.ts';
 import { RigError, requirePrograms, root, say } from './tools.ts';
 
 const { values: options } = parseArgs({
@@ -59,13 +59,20 @@ async function main(): Promise<number> {
     : `TYPE2_STOCK=/stock TYPE2_C_LOOP=${C_LOOP} TYPE2_PASTE_BYTES=${process.env['TYPE2_PASTE_BYTES'] ?? 65536} FORCE_COLOR=0 node ${quoted.join(' ')} < /dev/null\necho ${END_MARK} $?`;
   const initramfs = rigInitramfs(kernel, script, options.bench !== undefined);
   say(`booting ${kernel.release} under QEMU`);
-  const boot = (): Promise<number> => bootRig(kernel, initramfs, Number(options.timeout), options.shell);
+  const boot = (threads: RigThreads): Promise<number> =>
+    bootRig(
+      kernel,
+      initramfs,
+      Number(options.timeout) * (threads === 'single' ? 2 : 1),
+      options.shell,
+      threads,
+    );
   try {
-    return await boot();
+    return await boot('multi');
   } catch (error) {
     if (!(error instanceof RigStandsStill)) throw error;
-    say(`${error.message}: once more, from the beginning`);
-    return boot();
+    say(`${error.message}: once more, from the beginning, with all of QEMU's CPUs in one thread`);
+    return boot('single');
   }
 }
 

@@ -21,12 +21,17 @@ const OFF_CPU_0 = 'isolcpus=0';
 
 /**
  * Seconds without a line after which nothing more is to be expected: a test waits for its guest for 120 at most, twice.
- * Seen once in some ten runs, in the middle of a test that takes four: all CPUs were busy, and no time-out inside came.
+ * Seen now and then, in the middle of a test that takes four: CPUs were busy, and no time-out inside came.
  */
 const SILENCE_S = 360;
 
 /** The rig has gone silent: whatever it ran has not been judged. */
 export class RigStandsStill extends RigError {}
+
+/**
+ * Whether QEMU runs its CPUs in threads of their own, or all in one: slower, but then they can't race.
+ */
+export type RigThreads = 'multi' | 'single';
 
 /**
  * @param timeout - seconds, after which QEMU is killed
@@ -39,11 +44,23 @@ export function bootRig(
   initramfs: string,
   timeout: number,
   interactive: boolean,
+  threads: RigThreads,
 ): Promise<number> {
   const qemu = spawn(
     'qemu-system-x86_64',
     [
-      ...['-M', 'q35', '-accel', 'tcg,thread=multi', '-smp', CPUS, '-cpu', 'max', '-m', String(MEMORY_MIB)],
+      ...[
+        '-M',
+        'q35',
+        '-accel',
+        `tcg,thread=${threads}`,
+        '-smp',
+        CPUS,
+        '-cpu',
+        'max',
+        '-m',
+        String(MEMORY_MIB),
+      ],
       ...['-display', 'none', '-monitor', 'none', '-serial', 'stdio', '-no-reboot', '-nic', 'none'],
       ...['-kernel', kernel.vmlinuz, '-initrd', initramfs],
       '-append',
