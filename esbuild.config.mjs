@@ -6,7 +6,7 @@
 import { basename } from 'node:path';
 import { build } from 'esbuild';
 
-/** Modules that bundles have in common and load as files of their own: what they hold is there once. */
+/** Modules that become files of their own, which other bundles load: so that they are loaded late, or once for all. */
 const SHARED = ['src/cli/all-verbs.ts', 'src/cli/run-verb.ts', 'vm/warm-threads.ts'];
 
 /** @type {import('esbuild').Plugin} */
@@ -47,5 +47,5 @@ await build({
   ...options,
   entryPoints: [...SHARED, 'vm/kvm/vcpu-thread.ts', 'vm/kvm/device-thread.ts', 'vm/cpu/cpu-thread.ts'],
 });
-// What starts first loads the rest by require(), which takes a third of the time that import() does.
+// What starts first loads the rest by require(): import() would load Node's ECMAScript loader first.
 await build({ ...options, entryPoints: ['src/cli/main.ts'], supported: { 'dynamic-import': false } });

@@ -2,7 +2,6 @@
  * The entropy device: fills the driver's buffers with random numbers, the host's unless it is given others.
  * Virtio 1.2, section 5.4.
  */
-
 import type { GuestMemory } from '../memory.ts';
 import { fillRandom } from '../random.ts';
 import type { SavedState } from '../state.ts';

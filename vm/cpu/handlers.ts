@@ -3,6 +3,7 @@
  * compiles nothing at run time. A form is found in it by its key.
  */
 import { enumerateForms } from './forms.ts';
+import { ENTRIES } from './isa/index.ts';
 import { HANDLER } from './lower/base.ts';
 import { beginBaseModule, FIRST_HANDLER } from './lower/base-module.ts';
 import { HandlerLowering } from './lower/interp.ts';
@@ -62,19 +63,32 @@ export function buildHandlers(): HandlerModule {
 /** File name of the module that the build makes. */
 export const HANDLERS_FILE = 'handlers.bin';
 
-/** Size of the file's header: how many forms there are, and {@link HandlerModule.end}. */
-const HEADER = 8;
+/** Changes with the table of instructions: a module made from another one is of no use. */
+function tableFingerprint(): number {
+  let hash = 0x811c9dc5;
+  for (const { encoding, operands } of ENTRIES) {
+    for (const character of `${encoding};${operands.join()}`) {
+      hash = Math.imul(hash ^ character.charCodeAt(0), 0x0100_0193);
+    }
+  }
+  return hash >>> 0;
+}
+
+/** Size of the file's header: how many forms there are, {@link HandlerModule.end}, the fingerprint, and a word to align. */
+const HEADER = 16;
 
 /** The module as a file, of the host's byte order: header, keys, slots, and the WebAssembly. */
 export function packHandlers({ bytes, keys, slots, end }: HandlerModule): Uint8Array {
-  const parts = [new Uint32Array([keys.length, end]), keys, slots, bytes];
+  const parts = [new Uint32Array([keys.length, end, tableFingerprint(), 0]), keys, slots, bytes];
   return Buffer.concat(
     parts.map(({ buffer, byteOffset, byteLength }) => new Uint8Array(buffer, byteOffset, byteLength)),
   );
 }
 
-export function unpackHandlers({ buffer }: Uint8Array<ArrayBuffer>): HandlerModule {
-  const [count, end] = new Uint32Array(buffer, 0, 2);
+/** @returns undefined for a file that was made from another table of instructions */
+export function unpackHandlers({ buffer }: Uint8Array<ArrayBuffer>): HandlerModule | undefined {
+  const [count, end, fingerprint] = new Uint32Array(buffer, 0, 3);
+  if (fingerprint !== tableFingerprint()) return undefined;
   const keys = new Float64Array(buffer, HEADER, count);
   const slots = new Uint16Array(buffer, HEADER + keys.byteLength, count);
   return {

@@ -562,11 +562,6 @@ export class Mmu {
     return this.memory.data.getInt32(this.readable(low, high, 4), true);
   }
 
-  /** Host address of the two words of a descriptor, read as a supervisor. @throws FAULT, INSTRUCTION_EXIT */
-  descriptorWords(low: number, high: number): number {
-    return this.readable(low, high, 8, 0);
-  }
-
   /** Supervisor reads: descriptor tables, task segments and the like, whatever the CPL. */
   readSystem16(low: number, high: number): number {
     return this.memory.data.getUint16(this.readable(low, high, 2, 0), true);

@@ -7,6 +7,7 @@ import { Vector } from '../fault.ts';
 import { type Builder, type Operand, Reg } from '../ir/builder.ts';
 import type { Node } from '../ir/node.ts';
 import { Seg, State } from '../layout.ts';
+import { ARITHMETIC_FLAGS, EFLAGS } from '../system/context.ts';
 import { syscall, sysenter, sysexit, sysret } from './fast-calls.ts';
 import { Helper, type HelperName } from './helpers.ts';
 import { CONDITIONS } from './integer.ts';
@@ -134,8 +135,6 @@ const wide = (b: Builder): number => (b.size === 16 ? 16 : 32);
 
 const CONTROL_REGISTERS = [0, 2, 3, 4, 8];
 
-const EFLAGS_TF = 0x100;
-const EFLAGS_IF = 0x200;
 /** Flags that POPF changes at CPL 0, beside the arithmetic ones: TF IF DF IOPL NT AC ID. */
 const POPF_FLAGS = 0x24_7700;
 
@@ -145,14 +144,14 @@ const isKernel = (b: Builder): Node => b.eqz(b.field(State.cpl, 4));
 const cli: Meaning = (b) => {
   b.if(
     isKernel(b),
-    () => b.setField(State.eflags, 4, b.and(b.field(State.eflags, 4), b.i32(~EFLAGS_IF))),
+    () => b.setField(State.eflags, 4, b.and(b.field(State.eflags, 4), b.i32(~EFLAGS.IF))),
     () => b.helper(Helper.cli, b.size),
   );
 };
 const sti: Meaning = (b) => {
   b.if(
     b.and(isKernel(b), b.eqz(b.field(State.attention, 4))),
-    () => b.setField(State.eflags, 4, b.or(b.field(State.eflags, 4), b.i32(EFLAGS_IF))),
+    () => b.setField(State.eflags, 4, b.or(b.field(State.eflags, 4), b.i32(EFLAGS.IF))),
     () => b.helper(Helper.sti, b.size),
   );
 };
@@ -173,7 +172,7 @@ const popf: Meaning = (b) => {
   const value = b.let(b.wrap(b.top(b.size)));
   const plain = b.and(
     b.and(isKernel(b), b.eqz(b.field(State.attention, 4))),
-    b.eqz(b.and(value, b.i32(EFLAGS_TF))),
+    b.eqz(b.and(value, b.i32(EFLAGS.TF))),
   );
   b.if(
     plain,
@@ -185,7 +184,7 @@ const popf: Meaning = (b) => {
         4,
         b.or(b.and(b.field(State.eflags, 4), b.i32(~mask)), b.and(value, b.i32(mask))),
       );
-      b.setFlagBits(b.and(value, b.i32(0x8d5)));
+      b.setFlagBits(b.and(value, b.i32(ARITHMETIC_FLAGS)));
     },
     () => b.helper(Helper.popf, b.size),
   );

@@ -7,17 +7,10 @@
 import { type Builder, Reg } from '../ir/builder.ts';
 import type { Node } from '../ir/node.ts';
 import { ModeBit, Seg, State, TLB } from '../layout.ts';
+import { ARITHMETIC_FLAGS, EFER, EFLAGS, EFLAGS_DEFINED } from '../system/context.ts';
 import { Helper } from './helpers.ts';
 import type { Meaning } from './table.ts';
 
-const EFER_SCE = 1;
-const EFLAGS_TF = 0x100;
-const EFLAGS_IF = 0x200;
-const EFLAGS_RF = 0x1_0000;
-const EFLAGS_VM = 0x2_0000;
-const ARITHMETIC_FLAGS = 0x8d5;
-/** Flags that there are, beside the arithmetic ones. */
-const OTHER_FLAGS = 0x3f_7700;
 /** Attributes of the segments that these instructions load: flat ones, whatever the tables say. */
 const CODE_64 = 0xa09b;
 const CODE_32 = 0xc09b;
@@ -26,10 +19,10 @@ const STACK = 0xc093;
 export const syscall: Meaning = (b) => {
   if (b.mode !== 'long') return b.exit(Helper.syscall, b.size);
   b.fallBack(
-    b.eqz(b.and(b.field(State.efer, 4), b.i32(EFER_SCE))),
+    b.eqz(b.and(b.field(State.efer, 4), b.i32(EFER.SCE))),
     () => b.helper(Helper.syscall, b.size),
     () => {
-      const flags = b.let(allFlags(b, ~(EFLAGS_RF | EFLAGS_VM)));
+      const flags = b.let(allFlags(b, ~(EFLAGS.RF | EFLAGS.VM)));
       const selector = b.and(b.field(State.star + 4, 4), b.i32(0xfffc));
       b.setGpr(Reg.cx, 64, b.nextRip());
       b.setGpr(11, 64, b.extendU(flags));
@@ -47,14 +40,14 @@ export const sysret: Meaning = (b) => {
   // 48 bits, sign-extended: these become 0 or 1.
   const upper = b.shrU(b.add(b.shrU(b.gpr(Reg.cx, 64), b.const(64, 47)), b.const(64, 1)), b.const(64, 1));
   const canonical = b.or(b.eqz(upper), b.eq(upper, b.const(64, 0x1_0000)));
-  const enabled = b.ne(b.and(b.field(State.efer, 4), b.i32(EFER_SCE)), b.i32(0));
-  const untraced = b.eqz(b.and(flags, b.i32(EFLAGS_TF)));
+  const enabled = b.ne(b.and(b.field(State.efer, 4), b.i32(EFER.SCE)), b.i32(0));
+  const untraced = b.eqz(b.and(flags, b.i32(EFLAGS.TF)));
   b.fallBack(
     b.eqz(b.and(b.and(mayReturn(b), canonical), b.and(enabled, untraced))),
     () => b.helper(Helper.sysret, b.size),
     () => {
       b.setField(State.rip, 8, b.gpr(Reg.cx, 64));
-      setAllFlags(b, b.let(b.and(flags, b.i32(~(EFLAGS_RF | EFLAGS_VM)))));
+      setAllFlags(b, b.let(b.and(flags, b.i32(~(EFLAGS.RF | EFLAGS.VM)))));
       const base = b.let(b.shrU(b.field(State.star + 4, 4), b.i32(16)));
       leaveTo(b, b.add(base, b.i32(16)), CODE_64, b.add(base, b.i32(8)));
     },
@@ -72,7 +65,7 @@ export const sysenter: Meaning = (b) => {
       b.setField(
         State.eflags,
         4,
-        b.and(b.field(State.eflags, 4), b.i32(~(EFLAGS_VM | EFLAGS_IF | EFLAGS_RF))),
+        b.and(b.field(State.eflags, 4), b.i32(~(EFLAGS.VM | EFLAGS.IF | EFLAGS.RF))),
       );
       b.setField(State.rip, 8, b.extendU(b.field(State.sysenterEip, 4)));
       b.setGpr(Reg.sp, 32, b.field(State.sysenterEsp, 4));
@@ -112,7 +105,7 @@ function allFlags(b: Builder, mask: number): Node {
 }
 
 function setAllFlags(b: Builder, flags: Node): void {
-  b.setField(State.eflags, 4, b.and(flags, b.i32(OTHER_FLAGS)));
+  b.setField(State.eflags, 4, b.and(flags, b.i32(EFLAGS_DEFINED & ~ARITHMETIC_FLAGS)));
   b.setFlagBits(b.and(flags, b.i32(ARITHMETIC_FLAGS)));
 }
 

@@ -84,7 +84,7 @@ export function readDescriptor(cpu: CpuContext, selector: number, into: Descript
     : 0;
   into.addressLow = low;
   into.addressHigh = high;
-  const host = mmu.descriptorWords(low, high);
+  const host = mmu.readable(low, high, 8, Mmu.SUPERVISOR);
   into.low = memory.data.getInt32(host, true);
   into.high = memory.data.getInt32(host + 4, true);
   into.baseHigh = wide ? mmu.readSystem32(low + 8, high) : 0;
