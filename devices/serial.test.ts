@@ -53,6 +53,9 @@ const feed = (...bytes: number[]): void => {
   serial.inputReady();
 };
 
+/** The guest asks for input. */
+const listen = (): void => write(IER, 0x01);
+
 beforeEach(() => make());
 
 describe('registers', () => {
@@ -231,6 +234,7 @@ describe('receiver', () => {
   });
 
   it('pulls no more from the host than it has room for', () => {
+    listen();
     write(FCR, 0x01);
     feed(...Array.from({ length: 100 }, (_, i) => i));
     expect(backend.input.length).toBe(84);
@@ -252,21 +256,73 @@ describe('receiver', () => {
   });
 
   it('holds one byte without FIFOs', () => {
+    listen();
     feed(1, 2);
     expect(backend.input).toEqual([2]);
     expect([read(RBR), read(RBR)]).toEqual([1, 2]);
   });
 
   it('drops what has arrived when the FIFO is cleared, and goes on with what has not', () => {
+    listen();
     write(FCR, 0x01);
     feed(...Array.from({ length: 20 }, (_, i) => i));
+    read(LSR);
     write(FCR, 0x03);
     expect(read(RBR)).toBe(16);
   });
 });
 
+describe('input before the guest wants any', () => {
+  it('waits while a driver sets up the port as Linux does, and then comes whole', () => {
+    feed(...Array.from({ length: 20 }, (_, i) => i));
+    expect(read(LSR)).toBe(0x60);
+    // Which bits has IER?
+    write(IER, 0x0f);
+    expect(read(IER)).toBe(0x0f);
+    write(IER, 0);
+    write(FCR, 0x01);
+    write(FCR, 0x07);
+    write(FCR, 0);
+    for (const register of [LSR, RBR, IIR, MSR]) read(register);
+    expect(backend.input.length).toBeGreaterThan(0);
+    listen();
+    write(FCR, 0x01);
+    write(FCR, 0x81);
+    expect(irq.level).toBe(true);
+    for (let i = 0; i < 20; i++) {
+      expect(read(LSR) & 1).toBe(1);
+      expect(read(RBR)).toBe(i);
+    }
+  });
+
+  it('comes to a guest that polls, and not to one that looks before it sends', () => {
+    feed(1, 2);
+    for (let i = 0; i < 1000; i++) {
+      expect(read(LSR)).toBe(0x60);
+      write(THR, i);
+    }
+    expect(backend.input).toEqual([1, 2]);
+    let polls = 0;
+    while ((read(LSR) & 1) === 0) expect(polls++).toBeLessThan(100);
+    write(THR, 0);
+    expect([read(RBR), read(RBR)]).toEqual([1, 2]);
+    feed(3);
+    expect(read(LSR) & 1).toBe(1);
+  });
+
+  it('does not vanish when the receive interrupt is turned off for a while by a guest that has seen it', () => {
+    listen();
+    feed(1);
+    expect(read(IIR)).toBe(0x04);
+    write(IER, 0);
+    expect(read(LSR) & 1).toBe(1);
+    expect(read(RBR)).toBe(1);
+  });
+});
+
 describe('flow control', () => {
   it('holds input back while the guest keeps DTR and takes back RTS', () => {
+    listen();
     write(FCR, 0x01);
     write(MCR, 0x0b);
     feed(1);
@@ -279,6 +335,7 @@ describe('flow control', () => {
   });
 
   it('gives input to guests that know nothing of RTS, and after the port was closed', () => {
+    listen();
     feed(1);
     expect(read(RBR)).toBe(1);
     write(MCR, 0x01);
@@ -333,6 +390,7 @@ describe('loopback', () => {
   });
 
   it('takes input from the host again when it ends', () => {
+    listen();
     write(MCR, 0x10);
     feed(7);
     expect(read(LSR) & 1).toBe(0);

@@ -6,7 +6,9 @@
  * the host side is full; then bytes wait in the transmit FIFO, THRE stays 0, and the guest waits: nothing is
  * lost. The other way, bytes are pulled from the host side only as the guest empties the receive FIFO, so
  * the receiver never overruns however much is pasted; and while the guest holds DTR but takes back RTS,
- * input waits, as with RTS/CTS flow control on a wire.
+ * input waits, as with RTS/CTS flow control on a wire. Input also waits until the guest shows that it wants any:
+ * until it enables the receive interrupt, or looks at LSR again and again with nothing to send. A driver that sets
+ * the port up empties the FIFOs, and what had come before would be lost.
  */
 import { readBytes, writeBytes } from './bus.ts';
 import type { AccessSize, BusDevice, Device, IrqLine } from './device.ts';
@@ -47,9 +49,14 @@ const LAYOUT = defineState({
   thrEmptyPending: 1,
   /** The guest has taken back RTS, though it still holds DTR: input waits until it says otherwise. */
   held: 1,
+  /** How often in a row LSR was read and had nothing to tell; at {@link POLLS}, the guest polls for input. */
+  polls: 1,
+  /** The guest has looked at IIR, LSR or RBR since it enabled the receive interrupt. */
+  noticed: 1,
   /** What RBR reads when nothing has arrived: the byte read last. */
   rbr: 1,
   rxHead: 1,
+  /** Bytes in the receive FIFO. While LSR doesn't show them, they have not arrived as far as the guest is concerned. */
   rxCount: 1,
   rxFifo: FIFO_SIZE,
   txHead: 1,
@@ -68,6 +75,8 @@ const {
   divisor: DIVISOR,
   thrEmptyPending: THR_EMPTY_PENDING,
   held: HELD,
+  polls: POLLED,
+  noticed: NOTICED,
   rbr: RBR,
   rxHead: RX_HEAD,
   rxCount: RX_COUNT,
@@ -128,6 +137,12 @@ const MSR_DCD = 0x80;
 const MSR_CONNECTED = MSR_CTS | MSR_DSR | MSR_DCD;
 
 const RESET_DIVISOR = 12;
+
+/**
+ * Reads of an idle LSR, with no byte sent in between, that show that the guest waits for input. Drivers read it two or
+ * three times when they set up the port, and once before each byte they send.
+ */
+const POLLS = 64;
 
 /** A serial port on the bus, offsets 0–7. */
 export class Serial implements Device, BusDevice {
@@ -199,9 +214,12 @@ export class Serial implements Device, BusDevice {
         return words[MCR]!;
       case 5: {
         const lsr = words[LSR]!;
+        words[NOTICED] = 1;
         if (lsr & LSR_ERRORS) {
           words[LSR] = lsr & ~LSR_ERRORS;
           this.updateInterrupt();
+        } else if (lsr === LSR_IDLE && words[POLLED]! < POLLS) {
+          return this.poll();
         }
         return lsr;
       }
@@ -260,9 +278,18 @@ export class Serial implements Device, BusDevice {
     return this.state.words[RX_COUNT]! > 0;
   }
 
-  /** Whether the guest has asked to be interrupted for input. */
-  get listens(): boolean {
-    return (this.state.words[IER]! & IER_RX_AVAILABLE) !== 0;
+  /** Whether the guest wants input: by interrupt, or by polling. */
+  private get listens(): boolean {
+    const { words } = this.state;
+    return (words[IER]! & IER_RX_AVAILABLE) !== 0 || words[POLLED] === POLLS;
+  }
+
+  /** Nothing has come, and the transmitter is empty. @returns LSR */
+  private poll(): number {
+    const { words } = this.state;
+    words[POLLED] = words[POLLED]! + 1;
+    if (words[POLLED] === POLLS) this.inputReady();
+    return words[LSR]!;
   }
 
   /** The host side has input. The caller holds the lock. */
@@ -288,6 +315,7 @@ export class Serial implements Device, BusDevice {
   /** Hot path. */
   private transmitByte(byte: number): void {
     const { words } = this.state;
+    if (words[POLLED]! < POLLS) words[POLLED] = 0;
     if (words[MCR]! & MCR_LOOPBACK) {
       this.loopBack(byte);
       this.transmitterEmptied();
@@ -321,7 +349,7 @@ export class Serial implements Device, BusDevice {
   private receiveByte(): number {
     const { words } = this.state;
     const count = words[RX_COUNT]!;
-    if (count === 0) return words[RBR]!;
+    if ((words[LSR]! & LSR_DATA_READY) === 0) return words[RBR]!;
     const head = words[RX_HEAD]!;
     const byte = words[RX_FIFO + head]!;
     words[RBR] = byte;
@@ -341,8 +369,9 @@ export class Serial implements Device, BusDevice {
   /** Pulls from the host side what the receive FIFO has room for. */
   private fillReceiver(): void {
     const { words } = this.state;
-    if (words[HELD] === 1 || words[MCR]! & MCR_LOOPBACK) return;
+    if (!this.listens || words[HELD] === 1 || words[MCR]! & MCR_LOOPBACK) return;
     const capacity = words[FCR]! & FCR_ENABLE ? FIFO_SIZE : 1;
+    if (words[RX_COUNT]! > 0) words[LSR] = words[LSR]! | LSR_DATA_READY;
     while (words[RX_COUNT]! < capacity) {
       const byte = this.backend.receive();
       if (byte < 0) break;
@@ -361,6 +390,8 @@ export class Serial implements Device, BusDevice {
   private loopBack(byte: number): void {
     const { words } = this.state;
     const fifos = (words[FCR]! & FCR_ENABLE) !== 0;
+    if ((words[LSR]! & LSR_DATA_READY) === 0) this.clearReceiver();
+    words[NOTICED] = 1;
     if (words[RX_COUNT]! < (fifos ? FIFO_SIZE : 1)) {
       this.pushReceived(byte);
     } else {
@@ -377,7 +408,12 @@ export class Serial implements Device, BusDevice {
     words[IER] = enabled;
     if ((enabled & IER_THR_EMPTY) === 0) words[THR_EMPTY_PENDING] = 0;
     else if ((before & IER_THR_EMPTY) === 0 && words[LSR]! & LSR_THR_EMPTY) words[THR_EMPTY_PENDING] = 1;
-    this.updateInterrupt();
+    words[POLLED] = 0;
+    const toggled = before ^ enabled;
+    if (toggled & IER_RX_AVAILABLE && enabled & IER_RX_AVAILABLE) words[NOTICED] = 0;
+    // A driver that only tries which bits IER has (Linux) must not lose what came at that moment: it has not come.
+    else if (toggled & IER_RX_AVAILABLE && words[NOTICED] === 0) words[LSR] = words[LSR]! & ~LSR_DATA_READY;
+    this.inputReady();
   }
 
   private controlFifos(value: number): void {
@@ -385,9 +421,9 @@ export class Serial implements Device, BusDevice {
     // Turning the FIFOs on or off empties them; the other bits count only while they are on. 8.6.5
     const toggled = ((value ^ words[FCR]!) & FCR_ENABLE) !== 0;
     if (toggled || value & FCR_CLEAR_RX) {
-      words[RX_HEAD] = 0;
-      words[RX_COUNT] = 0;
-      words[LSR] = words[LSR]! & ~LSR_DATA_READY;
+      words[POLLED] = 0;
+      // Linux enables the receive interrupt a moment before the FIFOs: what it can't know of is not dropped.
+      if (words[LSR]! & LSR_DATA_READY && words[NOTICED] === 1) this.clearReceiver();
     }
     if ((toggled || value & FCR_CLEAR_TX) && words[TX_COUNT]! > 0) {
       words[TX_HEAD] = 0;
@@ -398,6 +434,13 @@ export class Serial implements Device, BusDevice {
     words[FCR] = value & FCR_ENABLE ? value & (FCR_ENABLE | 0xc8) : 0;
     this.updateInterrupt();
     this.inputReady();
+  }
+
+  private clearReceiver(): void {
+    const { words } = this.state;
+    words[RX_HEAD] = 0;
+    words[RX_COUNT] = 0;
+    words[LSR] = words[LSR]! & ~LSR_DATA_READY;
   }
 
   private controlModem(mcr: number): void {
@@ -435,6 +478,7 @@ export class Serial implements Device, BusDevice {
   /** Reads IIR, which takes back the THRE interrupt if that is the one it shows. */
   private identifyInterrupt(): number {
     const { words } = this.state;
+    words[NOTICED] = 1;
     const id = this.pendingInterrupt();
     if (id === IIR_THR_EMPTY) {
       words[THR_EMPTY_PENDING] = 0;

@@ -48,7 +48,6 @@ export class GuestConsole implements CharBackend {
   private readonly flags: Int32Array;
   private readonly wakeHost: () => void;
   private readonly mayWait: (() => boolean) | undefined;
-  private isListening: boolean;
   /** What came while there was neither room nor time to wait for it. */
   private readonly held: number[] = [];
 
@@ -63,7 +62,6 @@ export class GuestConsole implements CharBackend {
     this.flags = new Int32Array(buffers.flags);
     this.wakeHost = wakeHost;
     this.mayWait = mayWait;
-    this.isListening = mayWait === undefined;
   }
 
   /** Hot path. */
@@ -97,15 +95,7 @@ export class GuestConsole implements CharBackend {
   }
 
   receive(): number {
-    return this.isListening ? this.input.take() : -1;
-  }
-
-  /**
-   * Repeatable runs: the guest waits for input. All of it is there from the start, and what came earlier would be
-   * lost when the guest's driver sets up the port.
-   */
-  listen(): void {
-    this.isListening = true;
+    return this.input.take();
   }
 
   private notify(): void {

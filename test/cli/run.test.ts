@@ -234,6 +234,20 @@ describe.each(['jit', 'interp'])('Linux on %s', (engine) => {
     60_000,
   );
 
+  it.each(['linux-x86_64', 'linux-i386'])(
+    '%s gets all that was piped in before it was up',
+    (guest) => {
+      const { status, stdout } = spawnSync(
+        process.execPath,
+        [CLI, 'run', '--engine', engine, '--guest', guest, '--quiet', '--timeout', '55', '--memory', '128M'],
+        { encoding: 'latin1', timeout: 60_000, input: 'echo $((6 * 7))\npoweroff\n' },
+      );
+      expect(stdout).toMatch(/# echo \$\(\(6 \* 7\)\)\r\n42\r\n/);
+      expect(status).toBe(0);
+    },
+    60_000,
+  );
+
   it('runs two vCPUs in turns', () => {
     const append = 'console=ttyS0 quiet type2.exec="nproc; sleep 0.2"';
     const { status, stdout } = linux('--cpus', '2', '--append', append);

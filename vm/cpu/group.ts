@@ -57,7 +57,6 @@ export class CpuGroup implements Vcpu {
   private nextDeadline = 0;
   /** A debugger's single step waits for a device's answer. */
   private isStepping = false;
-  private inputOffered = false;
   /** Whether the vCPUs' states are where others can see and change them. */
   private isSettled = true;
 
@@ -278,28 +277,13 @@ export class CpuGroup implements Vcpu {
     const { chips, wake } = this.parts;
     const { time } = chips;
     const next = this.earliest();
-    if (time.isVirtual) {
-      if (this.offersInput()) return;
-      if (next !== Number.POSITIVE_INFINITY) {
-        time.skipTo(next);
-        return;
-      }
+    if (time.isVirtual && next !== Number.POSITIVE_INFINITY) {
+      time.skipTo(next);
+      return;
     }
     const milliseconds = Math.min((next - time.now()) / 1e6, SLEEP_MAXIMUM);
     if (milliseconds <= 0) return;
     Atomics.wait(wake, WAKE, 0, milliseconds);
-  }
-
-  /** The first time that the guest waits, and for input too, it gets what there is. @returns whether there was any */
-  private offersInput(): boolean {
-    const { serial } = this.parts.platform;
-    if (this.inputOffered || !serial.listens) return false;
-    this.inputOffered = true;
-    this.parts.console.listen();
-    serial.state.lock.acquire();
-    serial.inputReady();
-    serial.state.lock.release();
-    return serial.hasReceived;
   }
 
   settle(): ExitReason {
