@@ -55,8 +55,11 @@ function isExcluded(o: Opcode): boolean {
     if (byte === 0x78 || byte === 0x79) return true;
     return (byte & 0xf0) === 0x80 && mode === 16 && operandPrefix; // beyond the limit, as above
   }
-  if (map === 2)
-    return (byte >= 0xc8 && byte <= 0xcf) || (byte >= 0xdb && byte <= 0xdf) || byte === 0xf6 || byte === 0x82;
+  if (map === 2) {
+    // SHA and GFNI, AES, INVPCID; WRUSS, ADX and WRSS, MOVDIR64B, MOVDIRI.
+    if ((byte >= 0xc8 && byte <= 0xcf) || (byte >= 0xdb && byte <= 0xdf) || byte === 0x82) return true;
+    return byte === 0xf5 || byte === 0xf6 || byte === 0xf8 || byte === 0xf9;
+  }
   return byte === 0x44 || (byte >= 0xcc && byte <= 0xcf) || byte === 0xdf;
 }
 
