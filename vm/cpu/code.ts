@@ -48,6 +48,8 @@ const SAMPLES_INSIDE = 20;
 // V8 moves what branch hints call unlikely out of the way, which keeps registers and instruction cache for the rest.
 // Versions that have the feature for good no longer know the flag, and ignore it.
 setFlagsFromString('--experimental-wasm-branch-hinting');
+// V8's optimizing compiler takes milliseconds for a region, and would begin when that has run a few hundred times.
+setFlagsFromString('--wasm-tiering-budget=16000000');
 
 export class CpuCode {
   readonly memory: CpuMemory;

@@ -1,8 +1,9 @@
 /**
- * Finds the memory accesses of a block that are near each other whatever registers hold: pushes and pops, locals of
- * one frame, members of one structure. The first of such a group looks into the TLB for all of its bytes; the others
- * find there what to add to their address. When the group reaches across a page, or may not be written, the region is
- * left at the first access, though that one might have gone well: the interpreter then does the rest.
+ * Finds the memory accesses that are near each other whatever registers hold: pushes and pops, locals of one frame,
+ * members of one structure; in a block, and in those behind it that nothing else leads to. The first of such a group
+ * looks into the TLB for all of its bytes; the others find there what to add to their address. When the group reaches
+ * across a page, or may not be written, the region is left at the first access, though that one might have gone well:
+ * the interpreter then does the rest.
  */
 import { type Instruction, RIP_BASE } from '../decode.ts';
 import type { Form } from '../forms.ts';
@@ -31,13 +32,14 @@ export interface Access {
 }
 
 /** Accesses of an instruction that belong to groups: by the load or probe node, or the store statement. */
-export type Accesses = ReadonlyMap<Node | Statement, Access>;
+export type Accesses = Map<Node | Statement, Access>;
 
 /** What {@link findAccesses} looks at of an instruction. */
 export interface AccessingStep {
   readonly instruction: Instruction;
   readonly form: Form | undefined;
   readonly place: number;
+  accesses: Accesses | undefined;
 }
 
 /** A number that is so far from something unknown: a root, which stands for the same value wherever it is met. */
@@ -50,36 +52,51 @@ interface Value {
 const ROOT_ZERO = -1;
 const ROOT_RIP = -2;
 
-interface Member {
-  readonly step: number;
-  readonly at: Node | Statement;
-}
-
 interface OpenGroup {
   readonly first: number;
   low: number;
   high: number;
   isWritten: boolean;
-  readonly members: Member[];
+  readonly members: { readonly step: AccessingStep; readonly at: Node | Statement }[];
 }
 
-/** @returns what is found, for each instruction of the block; undefined for those without */
+/** A block whose accesses are looked for. */
+export interface AccessingBlock {
+  readonly steps: readonly AccessingStep[];
+  /** Physical page number. */
+  readonly page: number;
+  /** Number of the only block that leads here; −1 for none. */
+  readonly before: number;
+}
+
+/**
+ * Sets the accesses of each block's instructions.
+ * @param order - numbers of the blocks, each behind the one before it
+ */
 export function findAccesses(
-  steps: readonly AccessingStep[],
+  blocks: readonly AccessingBlock[],
+  order: readonly number[],
   mode: number,
-): readonly (Accesses | undefined)[] {
-  return new Finder(mode).find(steps);
+): void {
+  new Finder(mode).find(blocks, order);
+}
+
+/** What is known at the end of a block. */
+interface Known {
+  readonly registers: (Value | undefined)[];
+  readonly open: Map<number, OpenGroup>;
 }
 
 class Finder {
   private readonly is64: boolean;
   /** Bits of a whole register. */
   private readonly whole: number;
-  private readonly registers: (Value | undefined)[] = new Array(16).fill(undefined);
+  private registers: (Value | undefined)[] = [];
   private roots = 0;
-  private readonly open = new Map<number, OpenGroup>();
+  private open = new Map<number, OpenGroup>();
+  /** Groups that were opened in the current block, to which writes may be added. */
+  private opened = new Set<OpenGroup>();
   private readonly groups: OpenGroup[] = [];
-  private step = 0;
   private current!: AccessingStep;
   private temps: (Value | undefined)[] = [];
 
@@ -88,27 +105,32 @@ class Finder {
     this.whole = this.is64 ? 64 : 32;
   }
 
-  find(steps: readonly AccessingStep[]): readonly (Accesses | undefined)[] {
-    steps.forEach((step, i) => {
-      this.step = i;
-      this.current = step;
-      this.temps = [];
-      if (step.form !== undefined) this.list(step.form.template.statements);
-    });
-    const found: (Map<Node | Statement, Access> | undefined)[] = steps.map(() => undefined);
+  find(blocks: readonly AccessingBlock[], order: readonly number[]): void {
+    const known = new Array<Known | undefined>(blocks.length);
+    for (const number of order) {
+      const { steps, page, before } = blocks[number]!;
+      // What is relative to RIP is counted from the page's start.
+      const inherited = before >= 0 && blocks[before]!.page === page ? known[before] : undefined;
+      this.registers = inherited?.registers.slice() ?? new Array(16).fill(undefined);
+      this.open = new Map(inherited?.open);
+      this.opened = new Set();
+      for (const step of steps) this.step(step);
+      known[number] = { registers: this.registers, open: this.open };
+    }
     for (const { first, low, high, isWritten, members } of this.groups) {
       if (members.length < 2) continue;
       const group: Group = { below: low - first, bytes: high - low, isWritten, addend: -1 };
       members.forEach(({ step, at }, i) => {
-        let accesses = found[step];
-        if (accesses === undefined) {
-          accesses = new Map();
-          found[step] = accesses;
-        }
-        accesses.set(at, { group, isFirst: i === 0 });
+        step.accesses ??= new Map();
+        step.accesses.set(at, { group, isFirst: i === 0 });
       });
     }
-    return found;
+  }
+
+  private step(step: AccessingStep): void {
+    this.current = step;
+    this.temps = [];
+    if (step.form !== undefined) this.list(step.form.template.statements);
   }
 
   private list(statements: readonly Statement[]): void {
@@ -178,20 +200,22 @@ class Finder {
     if (value === undefined) return;
     const { root, offset } = value;
     const group = this.open.get(root);
-    if (group !== undefined) {
+    // A write that may not come must not make the reads before it fail.
+    if (group !== undefined && (!isWritten || group.isWritten || this.opened.has(group))) {
       const low = Math.min(group.low, offset);
       const high = Math.max(group.high, offset + bytes);
       if (high - low <= SPAN) {
         group.low = low;
         group.high = high;
         group.isWritten ||= isWritten;
-        group.members.push({ step: this.step, at });
+        group.members.push({ step: this.current, at });
         return;
       }
     }
-    const members = [{ step: this.step, at }];
+    const members = [{ step: this.current, at }];
     const opened = { first: offset, low: offset, high: offset + bytes, isWritten, members };
     this.open.set(root, opened);
+    this.opened.add(opened);
     this.groups.push(opened);
   }
 

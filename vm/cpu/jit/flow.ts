@@ -15,6 +15,8 @@ export interface Flow {
   readonly merges: readonly (readonly number[])[];
   readonly isLoop: readonly boolean[];
   readonly isMerge: readonly boolean[];
+  /** The node before each, where there is but one way to it, which doesn't go round a loop; −1 where there isn't. */
+  readonly before: readonly number[];
   /** Whether an edge goes back to the head of a loop around it. */
   isBack(from: number, to: number): boolean;
   /** Whether an edge can't be nested (it enters a loop sideways) and has to leave the region. */
@@ -44,18 +46,23 @@ export function analyse(successors: readonly Successors[]): Flow {
     position[to]! <= position[from]! && !dominates(to, from);
   const isLoop = new Array<boolean>(count).fill(false);
   const forward = new Array<number>(count).fill(0);
+  const before = new Array<number>(count).fill(-1);
   for (const node of order) {
     for (const next of successors[node]!) {
       if (next < 0 || isCut(node, next)) continue;
       if (isBack(node, next)) isLoop[next] = true;
-      else forward[next] = forward[next]! + 1;
+      else {
+        forward[next] = forward[next]! + 1;
+        before[next] = node;
+      }
     }
   }
   const isMerge = forward.map((edges) => edges > 1);
+  for (let node = 0; node < count; node++) if (isMerge[node] || isLoop[node]) before[node] = -1;
   const merges: number[][] = Array.from({ length: count }, () => []);
   for (const node of order) if (node !== 0 && isMerge[node]) merges[dominator[node]!]!.push(node);
   for (const list of merges) list.sort((a, b) => position[b]! - position[a]!);
-  return { order, position, merges, isLoop, isMerge, isBack, isCut };
+  return { order, position, merges, isLoop, isMerge, before, isBack, isCut };
 }
 
 function reversePostorder(successors: readonly Successors[]): number[] {

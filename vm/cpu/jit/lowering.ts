@@ -47,6 +47,17 @@ interface KnownFlags {
   readonly replaced: boolean;
 }
 
+/** What is known at the end of a block, and so at the start of one that nothing else leads to. */
+export interface Known {
+  readonly flags: KnownFlags | undefined;
+  /** Bits of words of state that are not set. */
+  readonly guarded: ReadonlyMap<number, number>;
+  /** Locals of values that have been worked out. */
+  readonly steady: ReadonlyMap<number, number>;
+  /** Locals for addends that are in use. */
+  readonly addends: number;
+}
+
 export class RegionLowering extends Lowering {
   private readonly locals: RegionLocals;
   private readonly mode: number;
@@ -70,7 +81,7 @@ export class RegionLowering extends Lowering {
   private readonly entry: number;
   /** What the current instruction's accesses have in common with others. */
   private accesses: Accesses | undefined;
-  /** Locals for the addends of groups of accesses; used anew in each block. */
+  /** Locals for the addends of groups of accesses; used anew where nothing is known of them. */
   private readonly addends: number[] = [];
   private addendsUsed = 0;
   /** Registers that may not be in memory as they are in locals, as bits; whether the flags may not. */
@@ -79,7 +90,7 @@ export class RegionLowering extends Lowering {
 
   /** How many arms of conditions the code is in that is being emitted. */
   private arms = 0;
-  /** What has been asked in this block: bits of words of state that are not set. */
+  /** What has been asked: bits of words of state that are not set. */
   private readonly guarded = new Map<number, number>();
   /** Locals of values that have been worked out in this block. */
   private readonly steadyLocals = new Map<number, number>();
@@ -107,12 +118,28 @@ export class RegionLowering extends Lowering {
     this.entry = code.local('i32');
   }
 
-  /** A block begins: nothing is known of the flags, and so much may have been changed before. */
-  beginBlock({ registers, flags }: { registers: number; flags: boolean }): void {
+  /**
+   * A block begins, and so much may have been changed before.
+   * @param known - at the end of the only block that leads here
+   */
+  beginBlock({ registers, flags }: { registers: number; flags: boolean }, known: Known | undefined): void {
     this.forgetState();
-    this.addendsUsed = 0;
+    this.addendsUsed = known?.addends ?? 0;
+    this.known = known?.flags;
+    for (const [state, bits] of known?.guarded ?? []) this.guarded.set(state, bits);
+    for (const [value, local] of known?.steady ?? []) this.steadyLocals.set(value, local);
     this.dirty = this.writesThrough ? 0 : registers;
     this.flagsDirty = flags;
+  }
+
+  /** What is known now that the block's instructions have been emitted. */
+  endBlock(): Known {
+    return {
+      flags: this.known,
+      guarded: new Map(this.guarded),
+      steady: new Map(this.steadyLocals),
+      addends: this.addendsUsed,
+    };
   }
 
   /** Counts instructions that are about to be done. */

@@ -16,7 +16,7 @@ import { type FunctionBody, functionBody } from '../wasm/module.ts';
 import { I32, I64, Wasm } from '../wasm/opcodes.ts';
 import { type Accesses, findAccesses } from './accesses.ts';
 import { analyse, type Flow } from './flow.ts';
-import { type RegionLocals, RegionLowering } from './lowering.ts';
+import { type Known, type RegionLocals, RegionLowering } from './lowering.ts';
 import { type Call, type Exit, isLarge, LARGE, type Reach, type RegionBlock, RegionPlanner } from './plan.ts';
 import { registerBit, type Summary, summaryFor, summaryOf } from './summary.ts';
 
@@ -97,6 +97,8 @@ class RegionEmitter {
   private readonly needed: number;
   /** Most instructions between two looks at the budget: forward edges lead through each block once. At least 1. */
   private readonly longest: number;
+  /** What is known at the end of each block that has been emitted. */
+  private readonly knownAfter: (Known | undefined)[] = [];
   /** Labels that are open within the body: the node that a branch to each leads to, or −1. */
   private readonly labels: number[] = [];
 
@@ -107,6 +109,15 @@ class RegionEmitter {
     this.functions = functions;
     this.mode = nodes[0]!.block.mode;
     this.steps = nodes.map(({ block }) => this.decode(block));
+    findAccesses(
+      nodes.map(({ block }, node) => ({
+        steps: this.steps[node]!,
+        page: block.page.number,
+        before: flow.before[node]!,
+      })),
+      flow.order,
+      this.mode,
+    );
     this.longest = Math.max(
       1,
       nodes.reduce((sum, { block }) => sum + block.instructions, 0) +
@@ -142,9 +153,6 @@ class RegionEmitter {
       const summary = form && summaryFor(form, instruction);
       steps.push({ instruction, form, place, record, summary, accesses: undefined, flagsLive: true });
     }
-    findAccesses(steps, this.mode).forEach((accesses, i) => {
-      steps[i]!.accesses = accesses;
-    });
     return steps;
   }
 
@@ -294,7 +302,8 @@ class RegionEmitter {
   private block(node: number): void {
     const { code, lowering } = this;
     const { block, exits, terminator, isReturn, makes, within, site } = this.nodes[node]!;
-    lowering.beginBlock(this.dirtyAt[node]!);
+    const before = this.flow.before[node]!;
+    lowering.beginBlock(this.dirtyAt[node]!, before < 0 ? undefined : this.knownAfter[before]);
     lowering.takeBudget(block.instructions);
     for (const step of this.steps[node]!) {
       if (step.form === undefined) {
@@ -309,6 +318,7 @@ class RegionEmitter {
       const { instruction, form, place, record, flagsLive, accesses } = step;
       lowering.instructionAt(instruction, form, place, record, flagsLive, accesses);
     }
+    this.knownAfter[node] = lowering.endBlock();
     const [first, second] = exits;
     switch (terminator) {
       case Terminator.none:

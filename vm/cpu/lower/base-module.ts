@@ -247,7 +247,7 @@ function goTo(code: Code, handlerType: number): void {
 }
 
 /** Executions of a block after which it is worth compiling. */
-export const HOT_COUNT = 8000;
+export const HOT_COUNT = 2000;
 
 /**
  * Takes a block's instructions from the budget, or leaves guest code with RIP at the block when there are not so
