@@ -511,6 +511,7 @@ export class Cpu implements CpuContext, MmuClient {
     this.sliceStart = 1;
     this.record = 0;
     this.mmu.stepping = true;
+    memory.set(State.single, 1);
     this.replayAt = 0;
     let finished = false;
     try {
@@ -521,6 +522,7 @@ export class Cpu implements CpuContext, MmuClient {
       finished = this.caught(thrown);
     }
     this.mmu.stepping = false;
+    memory.set(State.single, 0);
     this.executed += this.sliceStart - memory.get(State.budget);
     this.sliceStart = memory.get(State.budget);
     if (!finished) return;

@@ -99,9 +99,11 @@ export const State = {
   event: 0x1610,
   /** Its error code, −1 for none. */
   eventError: 0x1614,
+  /** Set while an instruction is run by itself: one that is repeated then does an element. */
+  single: 0x1618,
   /** Area where values for helpers lie. */
   scratch: 0x14c0,
-  end: 0x1618,
+  end: 0x1620,
 } as const;
 
 /**

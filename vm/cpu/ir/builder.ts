@@ -531,6 +531,11 @@ export class Builder {
     this.emit({ op: Stmt.helper, k: number, h: argument });
   }
 
+  /** Takes so many instructions (an i32) from the budget. */
+  spend(instructions: Node): void {
+    this.emit({ op: Stmt.spend, a: instructions });
+  }
+
   /** As {@link helper}, but it may change RIP and mode, so that the block ends. */
   exit(number: number, argument = 0): void {
     this.helper(number, argument);

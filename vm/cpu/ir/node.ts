@@ -103,6 +103,8 @@ export const Stmt = {
    * nothing has been changed: compiled code may leave it to the interpreter.
    */
   fallBack: 16,
+  /** a: so many instructions more than one have been done, as far as the budget is concerned. */
+  spend: 17,
 } as const;
 
 /**

@@ -2,20 +2,27 @@
  * String instructions. SDM volume 2: MOVS, CMPS, STOS, LODS, SCAS, INS, OUTS, REP.
  *
  * Each execution of a repeated one handles an element and then branches to itself, so that between elements
- * interrupts are taken and registers are up to date. Long runs of MOVS and STOS are handed to a helper first.
+ * interrupts are taken and registers are up to date. Of long runs of MOVS and STOS all but the last element, as far
+ * as a page reaches, are done at once: by the base module where both sides are in the TLB, or else by a helper, which
+ * does just as much (system/strings.ts).
  */
 import { type Builder, Reg } from '../ir/builder.ts';
 import type { Node } from '../ir/node.ts';
 import { Seg, State } from '../layout.ts';
+import { baseIndex } from '../lower/base-simd.ts';
 import { Helper } from './helpers.ts';
 import { define, type Meaning } from './table.ts';
 
 export const StringKind = { movs: 0, cmps: 1, stos: 2, lods: 3, scas: 4, ins: 5, outs: 6 } as const;
 type StringKind = (typeof StringKind)[keyof typeof StringKind];
 
-/** From so many elements on it is worth to leave compiled code for all but the last. */
-const BULK = 24;
+/** With more elements than this, all but the last are done at once. */
+const BULK = 8;
+/** Bytes moved in bulk that count as an instruction: about what compiled code would take. */
+export const BYTES_AN_INSTRUCTION = 64;
+const PAGE = 4096;
 const DIRECTION_FLAG = 0x400;
+const TRAP_FLAG = 0x100;
 const REPE = 0xf3;
 
 /** What helpers are told: kind, operand size, address size, and repeat prefix. */
@@ -79,6 +86,82 @@ function compare(b: Builder, width: number, first: Node, second: Node): Node {
   return b.let(b.eq(first, second));
 }
 
+/** Moves or fills a run by the base module, and if it can't, leaves it to `otherwise`. */
+function run(
+  b: Builder,
+  kind: StringKind,
+  width: number,
+  count: Node,
+  done: () => void,
+  otherwise: () => void,
+): void {
+  const size = b.addressSize;
+  // Only where an offset is a linear address but for FS and GS.
+  if (b.mode === 'segmented' || size !== (b.mode === 'long' ? 64 : 32)) {
+    otherwise();
+    return;
+  }
+  const isMove = kind === StringKind.movs;
+  const bytes = width / 8;
+  const target = b.gpr(Reg.di, size);
+  const source = isMove ? b.addressAt(b.gpr(Reg.si, size), bytes) : target;
+  const inPage = (at: Node): Node => b.and(b.wrap(at), b.i32(PAGE - 1));
+  const room = b.let(
+    b.shrU(
+      b.sub(b.i32(PAGE), isMove ? larger(b, inPage(source), inPage(target)) : inPage(target)),
+      b.i32(Math.log2(bytes)),
+    ),
+  );
+  const isLong = b.gtU(count, b.resize(size, room));
+  const elements = b.let(b.select(isLong, room, b.sub(b.wrap(count), b.i32(1))));
+  const length = b.let(b.mul(elements, b.i32(bytes)));
+  const special = b.or(
+    b.and(b.field(State.eflags, 4), b.i32(DIRECTION_FLAG | TRAP_FLAG)),
+    b.field(State.single, 4),
+  );
+  const isUsual = b.and(b.eqz(special), b.gtU(elements, b.i32(1)));
+  const did = b.variable(b.i32(0));
+  if (isMove) {
+    b.if(isUsual, () =>
+      b.assign(did, b.call(baseIndex('moveRun'), 'i32', b.extendU(source), b.extendU(target), length)),
+    );
+  } else {
+    const value = b.gpr(Reg.ax, width);
+    const byte = b.let(b.and(b.wrap(value), b.i32(0xff)));
+    // Only what consists of one byte over and over, and lies where a run of such elements may.
+    const isPlain =
+      width === 8
+        ? isUsual
+        : b.and(
+            b.and(isUsual, b.eqz(b.and(b.wrap(target), b.i32(bytes - 1)))),
+            b.eq(value, b.mul(b.resize(width, byte), b.truncate(width, b.const(width, ONES, ONES)))),
+          );
+    b.if(isPlain, () => b.assign(did, b.call(baseIndex('fillRun'), 'i32', b.extendU(target), length, byte)));
+  }
+  b.if(
+    did,
+    () => {
+      const by = b.resize(size, length);
+      if (isMove) b.setGpr(Reg.si, size, b.add(b.gpr(Reg.si, size), by));
+      b.setGpr(Reg.di, size, b.add(target, by));
+      b.setGpr(Reg.cx, size, b.sub(count, b.resize(size, elements)));
+      b.spend(b.shrU(b.add(length, b.i32(BYTES_AN_INSTRUCTION - 1)), b.i32(Math.log2(BYTES_AN_INSTRUCTION))));
+      done();
+    },
+    otherwise,
+  );
+}
+
+/** The larger of two numbers, unsigned. */
+function larger(b: Builder, x: Node, y: Node): Node {
+  const first = b.let(x);
+  const second = b.let(y);
+  return b.select(b.gtU(first, second), first, second);
+}
+
+/** A byte of 1 over and over. */
+const ONES = 0x01010101;
+
 const string =
   (kind: StringKind, element: Element, widthOf: (b: Builder) => number): Meaning =>
   (b) => {
@@ -104,8 +187,17 @@ const string =
         return;
       }
       b.if(b.gtU(count, b.const(size, BULK)), () => {
-        b.helper(Helper.stringBulk, argument(b, kind, width));
-        b.assign(more, b.ne(b.gpr(Reg.cx, size), count));
+        run(
+          b,
+          kind,
+          width,
+          count,
+          () => b.assign(more, b.i32(1)),
+          () => {
+            b.helper(Helper.stringBulk, argument(b, kind, width));
+            b.assign(more, b.ne(b.gpr(Reg.cx, size), count));
+          },
+        );
       });
       // Either a run or an element: an element that is begun anew finds nothing of the instruction done.
       b.if(b.eqz(more), once);

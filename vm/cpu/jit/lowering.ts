@@ -144,10 +144,14 @@ export class RegionLowering extends Lowering {
 
   /** Counts instructions that are about to be done. */
   takeBudget(instructions: number): void {
+    this.spend(() => this.code.i32(instructions));
+  }
+
+  protected spend(instructions: () => void): void {
     const { code, locals, writesThrough } = this;
     if (writesThrough) code.i32(0);
     code.get(locals.budget);
-    code.i32(instructions);
+    instructions();
     code.op(I32.sub);
     if (writesThrough) {
       code.tee(locals.budget);

@@ -8,8 +8,8 @@ import type { Code } from './code.ts';
 import { type FunctionIndices, loadOpcode, storeOpcode } from './lowering.ts';
 
 /** Pushes the offset of a linear address's TLB entry. */
-function tlbEntry(code: Code): void {
-  code.get(0);
+function tlbEntry(code: Code, address = 0): void {
+  code.get(address);
   code.i64(12 - TLB_ENTRY_SHIFT);
   code.op(I64.shr_u);
   code.op(Convert.i32_wrap_i64);
@@ -23,9 +23,9 @@ function tlbEntry(code: Code): void {
  * Pushes whether the TLB has all of an access: whether it begins at most 4096 − bytes behind the tag.
  * @param limit - pushes that
  */
-function tlbHit(code: Code, entry: number, limit: () => void, tag: number): void {
-  code.get(0);
-  tlbEntry(code);
+function tlbHit(code: Code, entry: number, limit: () => void, tag: number, address = 0): void {
+  code.get(address);
+  tlbEntry(code, address);
   code.tee(entry);
   code.memory(Wasm.i64_load, tag);
   code.op(I64.sub);
@@ -34,8 +34,8 @@ function tlbHit(code: Code, entry: number, limit: () => void, tag: number): void
 }
 
 /** Pushes the host address of a linear address that the TLB has. */
-function tlbHost(code: Code, entry: number): void {
-  code.get(0);
+function tlbHost(code: Code, entry: number, address = 0): void {
+  code.get(address);
   code.op(Convert.i32_wrap_i64);
   code.get(entry);
   code.memory(Wasm.i32_load, TLB_ADDEND);
@@ -108,4 +108,70 @@ export function defineMemory(
     code.call(functions.missProbe);
     code.end();
   });
+  // Long runs of REP MOVS and REP STOS upwards, whose ends the meaning has worked out: isa/string.ts.
+  define('moveRun', (code) => {
+    const entry = code.local('i32');
+    const from = code.local('i32');
+    const to = code.local('i32');
+    runHost(code, { entry, host: from, address: 0, bytes: 2, tag: TLB_READ_TAG });
+    runHost(code, { entry, host: to, address: 1, bytes: 2, tag: TLB_WRITE_TAG });
+    // A target a little above the source gets what has been moved just before.
+    code.get(to);
+    code.get(from);
+    code.op(I32.sub);
+    code.i32(1);
+    code.op(I32.sub);
+    code.get(2);
+    code.i32(1);
+    code.op(I32.sub);
+    code.op(I32.lt_u);
+    returnZero(code);
+    code.get(to);
+    code.get(from);
+    code.get(2);
+    code.memoryCopy();
+    code.i32(1);
+  });
+  define('fillRun', (code) => {
+    const entry = code.local('i32');
+    const to = code.local('i32');
+    runHost(code, { entry, host: to, address: 0, bytes: 1, tag: TLB_WRITE_TAG });
+    code.get(to);
+    code.get(2);
+    code.get(1);
+    code.memoryFill();
+    code.i32(1);
+  });
+}
+
+/** Leaves the function with 0 if the condition on the stack holds. */
+function returnZero(code: Code): void {
+  code.if(undefined, false);
+  code.i32(0);
+  code.bytes.u8(Wasm.return);
+  code.end();
+}
+
+/** Sets a local to the host address of bytes at a linear address, all in one page, or leaves the function with 0. */
+function runHost(
+  code: Code,
+  {
+    entry,
+    host,
+    address,
+    bytes,
+    tag,
+  }: Readonly<Record<'entry' | 'host' | 'address' | 'bytes' | 'tag', number>>,
+): void {
+  const limit = (): void => {
+    code.i32(4096);
+    code.get(bytes);
+    code.op(I32.sub);
+    code.op(Convert.i64_extend_i32_u);
+  };
+  tlbHit(code, entry, limit, tag, address);
+  code.op(I32.eqz);
+  returnZero(code);
+  tlbHost(code, entry, address);
+  code.set(host);
 }

@@ -103,6 +103,9 @@ class FunctionLowering extends Lowering {
   protected helper(): void {
     this.none();
   }
+  protected spend(): void {
+    this.none();
+  }
   protected raise(): void {
     this.none();
   }

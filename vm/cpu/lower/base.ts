@@ -58,6 +58,10 @@ export const BASE_FUNCTIONS = {
   store64: signature('i64 i64 i32'),
   store128: signature('i64 v128 i32'),
   probe: signature('i64 i32 i32', 'i32'),
+  /** (source, target, bytes) → whether they have been moved: where the TLB has either side, in one page each. */
+  moveRun: signature('i64 i64 i32', 'i32'),
+  /** (target, bytes, byte) → whether they have been filled. */
+  fillRun: signature('i64 i32 i32', 'i32'),
   /** (result, carries, shift) → 0 or 1, for the even condition codes. */
   condition0: signature('i64 i64 i32', 'i32'),
   condition2: signature('i64 i64 i32', 'i32'),

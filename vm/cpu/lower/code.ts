@@ -69,6 +69,19 @@ export class Code {
     this.bytes.u32(offset);
   }
 
+  /** Moves bytes: to, from and count are on the stack. */
+  memoryCopy(): void {
+    this.op(Wasm.memory_copy);
+    this.bytes.u8(0);
+    this.bytes.u8(0);
+  }
+
+  /** Fills bytes: address, value and count are on the stack. */
+  memoryFill(): void {
+    this.op(Wasm.memory_fill);
+    this.bytes.u8(0);
+  }
+
   /** Loads from a constant address. */
   load(code: number, address: number): void {
     this.i32(0);

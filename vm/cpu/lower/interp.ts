@@ -326,6 +326,15 @@ export class HandlerLowering extends Lowering {
     code.call(this.functions.helper);
   }
 
+  protected spend(instructions: () => void): void {
+    const { code } = this;
+    code.i32(0);
+    code.load(Wasm.i32_load, State.budget);
+    instructions();
+    code.op(I32.sub);
+    code.memory(Wasm.i32_store, State.budget);
+  }
+
   protected raise(s: Statement): void {
     const { code } = this;
     code.i32(s.k);

@@ -58,6 +58,8 @@ export abstract class Lowering {
   }
   protected abstract helper(statement: Statement): void;
   protected abstract raise(statement: Statement): void;
+  /** Takes from the budget what `instructions` pushes. */
+  protected abstract spend(instructions: () => void): void;
   /** What is known of the value at this time, to leave out what it decides against. */
   protected constant(_node: Node): number | undefined {
     return undefined;
@@ -139,6 +141,9 @@ export abstract class Lowering {
         return;
       case Stmt.helper:
         this.helper(s);
+        return;
+      case Stmt.spend:
+        this.spend(() => this.value(s.a!));
         return;
       case Stmt.raise:
         this.raise(s);

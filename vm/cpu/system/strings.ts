@@ -5,15 +5,13 @@
  * where it was.
  */
 
-import { StringKind } from '../isa/string.ts';
+import { BYTES_AN_INSTRUCTION, StringKind } from '../isa/string.ts';
 import { Op, Seg, State } from '../layout.ts';
 import type { CpuMemory } from '../memory.ts';
 import { type CpuContext, EFLAGS } from './context.ts';
 import { checkPort } from './ports.ts';
 import { checkSegment, is64BitCode, roomBelow, roomIn } from './segments.ts';
 
-/** Bytes moved in bulk that count as an instruction: about what compiled code would take. */
-const BYTES_AN_INSTRUCTION = 64;
 const PAGE = 4096;
 const CX = 1;
 const SI = 6;

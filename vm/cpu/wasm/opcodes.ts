@@ -31,6 +31,8 @@ export const Wasm = {
   return_call_indirect: 0x13,
   drop: 0x1a,
   select: 0x1b,
+  memory_copy: 0xfc0a,
+  memory_fill: 0xfc0b,
   local_get: 0x20,
   local_set: 0x21,
   local_tee: 0x22,
