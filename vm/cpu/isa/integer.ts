@@ -137,14 +137,14 @@ const step =
     b.modify(x!, (old) => {
       const size = x!.size;
       const result = b.let(b.add(old, b.like(old, delta)));
-      const carry = b.carry(size);
+      const carry = b.condition(2);
       // Overflow: from the greatest to the least number, or back.
       const edge = b.shl(b.like(old, 1), b.like(old, size - 1));
-      const at = delta === 1 ? result : old;
-      const overflow = b.resize(size, b.eq(b.truncate(size, at), edge));
-      const low = b.and(delta === 1 ? result : old, b.like(old, 15));
-      const auxiliary = b.resize(size, b.eqz(low));
-      b.flagsOf(size, result, carry, b.let(overflow), auxiliary);
+      const overflow = b.let(b.eq(b.truncate(size, delta === 1 ? result : old), edge));
+      const one = b.like(old, 1);
+      if (delta === 1) b.flagsOfAdd(size, old, one, result);
+      else b.flagsOfSub(size, old, one, result);
+      b.setCarry(carry, overflow);
       return result;
     });
   };

@@ -20,7 +20,7 @@ import {
   TLB_READ_TAG,
   TLB_WRITE_TAG,
 } from '../layout.ts';
-import { emitCarries } from '../lower/base-flags.ts';
+import { emitCarries, emitCarryFlag, emitReplaced } from '../lower/base-flags.ts';
 import type { Code } from '../lower/code.ts';
 import { conditionFunction, gprAddress } from '../lower/interp.ts';
 import { type FunctionIndices, Lowering, lazyFlags, loadOpcode, storeOpcode } from '../lower/lowering.ts';
@@ -606,10 +606,18 @@ export class RegionLowering extends Lowering {
     const { code, known } = this;
     const positive = cc & ~1;
     if (known === undefined || !this.conditionOf(positive, known)) {
-      this.pushFlags();
-      code.call(conditionFunction(this.functions, positive));
+      if (positive === 2) this.carryFlag();
+      else {
+        this.pushFlags();
+        code.call(conditionFunction(this.functions, positive));
+      }
     }
     if (cc & 1) code.op(I32.eqz);
+  }
+
+  private carryFlag(): void {
+    const { ccRes: result, ccAux: carries, ccShift: how } = this.locals;
+    emitCarryFlag(this.code, { result, carries, how });
   }
 
   /** Pushes a condition by what made the flags. @returns false when that is no help */
@@ -765,20 +773,12 @@ export class RegionLowering extends Lowering {
     }
     this.flagsDirty = true;
     if (s.b !== undefined) {
-      // Beside what made the other flags, which stays as it is.
-      code.get(locals.ccShift);
-      code.i32(LazyFlags.kept);
-      code.op(I32.and);
-      code.i32(LazyFlags.replaced);
-      code.op(I32.or);
-      this.value(s.a!);
-      code.i32(LazyFlags.carry);
-      code.op(I32.shl);
-      code.op(I32.or);
-      this.value(s.b);
-      code.i32(LazyFlags.overflow);
-      code.op(I32.shl);
-      code.op(I32.or);
+      emitReplaced(
+        code,
+        () => code.get(locals.ccShift),
+        () => this.value(s.a!),
+        () => this.value(s.b!),
+      );
       code.set(locals.ccShift);
       if (known !== undefined) this.known = { ...known, replaced: true };
       return;

@@ -3,7 +3,7 @@
  * (ir/builder.ts). They are functions of the base module.
  */
 import { LazyFlags } from '../layout.ts';
-import { Convert, I32, I64 } from '../wasm/opcodes.ts';
+import { Convert, I32, I64, Wasm } from '../wasm/opcodes.ts';
 import type { BaseFunction } from './base.ts';
 import type { Code } from './code.ts';
 import type { FunctionIndices } from './lowering.ts';
@@ -108,6 +108,83 @@ export function emitCarries(
   }
   code.op(I64.and);
   code.op(I64.or);
+}
+
+/** Pushes State.ccShift with CF and OF replaced: beside what made the other flags, which stays as it is. */
+export function emitReplaced(code: Code, how: () => void, carry: () => void, overflow: () => void): void {
+  how();
+  code.i32(LazyFlags.kept);
+  code.op(I32.and);
+  code.i32(LazyFlags.replaced);
+  code.op(I32.or);
+  carry();
+  code.i32(LazyFlags.carry);
+  code.op(I32.shl);
+  code.op(I32.or);
+  overflow();
+  code.i32(LazyFlags.overflow);
+  code.op(I32.shl);
+  code.op(I32.or);
+}
+
+/**
+ * Pushes CF from flags of which nothing is known, in locals: what the function condition2 gives, without a call. INC and
+ * DEC keep CF, and nearly always nobody looks at it: then this is off every path that matters.
+ */
+export function emitCarryFlag(
+  code: Code,
+  { result, carries, how }: { result: number; carries: number; how: number },
+): void {
+  const bitOf = (bit: number): void => {
+    code.get(how);
+    code.i32(bit);
+    code.op(I32.shr_u);
+    code.i32(1);
+    code.op(I32.and);
+  };
+  // Of EFLAGS bits, CF is the lowest, and is moved to the top.
+  const shift = (): void => {
+    code.i32(0);
+    bitOf(6);
+    code.op(I32.sub);
+    code.get(how);
+    code.op(I32.or);
+    code.i32(63);
+    code.op(I32.and);
+    code.op(Convert.i64_extend_i32_u);
+  };
+  // After a rotate.
+  bitOf(LazyFlags.carry);
+  // A carry out of the top bit.
+  code.get(carries);
+  shift();
+  code.op(I64.shl);
+  code.i64(0);
+  code.op(I64.lt_s);
+  // After an addition whether the sum, and after a subtraction whether the first operand, is less than the second.
+  code.i64(0);
+  bitOf(8);
+  code.op(Convert.i64_extend_i32_u);
+  code.op(I64.sub);
+  code.get(carries);
+  code.op(I64.and);
+  code.get(result);
+  code.op(I64.add);
+  shift();
+  code.op(I64.shl);
+  code.get(carries);
+  shift();
+  code.op(I64.shl);
+  code.op(I64.lt_u);
+  code.get(how);
+  code.i32(LazyFlags.sub | LazyFlags.add);
+  code.op(I32.and);
+  code.op(I32.eqz);
+  code.op(Wasm.select);
+  code.get(how);
+  code.i32(LazyFlags.replaced);
+  code.op(I32.and);
+  code.op(Wasm.select);
 }
 
 /** Defines the base module's functions of flags. */

@@ -5,6 +5,7 @@
 import { type Node, type Statement, type Template, Terminator } from '../ir/node.ts';
 import { LazyFlags, Op, State } from '../layout.ts';
 import { Convert, I32, I64, type ValueType, Wasm } from '../wasm/opcodes.ts';
+import { emitReplaced } from './base-flags.ts';
 import { Code } from './code.ts';
 import { type FunctionIndices, Lowering, lazyFlags, loadOpcode } from './lowering.ts';
 
@@ -297,6 +298,17 @@ export class HandlerLowering extends Lowering {
 
   protected setCarry(s: Statement): void {
     const { code } = this;
+    if (s.b !== undefined) {
+      code.i32(0);
+      emitReplaced(
+        code,
+        () => code.load(Wasm.i32_load, State.ccShift),
+        () => this.value(s.a!),
+        () => this.value(s.b!),
+      );
+      code.memory(Wasm.i32_store, State.ccShift);
+      return;
+    }
     code.i32(0);
     this.pushFlags();
     code.call(this.functions.carries);
@@ -310,11 +322,7 @@ export class HandlerLowering extends Lowering {
     code.load(Wasm.i64_load, State.ccAux);
     code.load(Wasm.i32_load, State.ccShift);
     this.value(s.a!);
-    if (s.b === undefined) code.call(this.functions.withCarry);
-    else {
-      this.value(s.b);
-      code.call(this.functions.withCarryOverflow);
-    }
+    code.call(this.functions.withCarry);
     code.memory(Wasm.i64_store, State.ccAux);
   }
 
