@@ -42,7 +42,7 @@ const BATCH_SLICES_MAXIMUM = 64;
 /** After so many modules, regions wait for one more slice. */
 const MODULES_A_SLICE = 16;
 /** So many slices end in a block before it gets a large region, and then before it gets a new one. */
-const SAMPLES = [12, 200];
+const SAMPLES = [6, 200];
 const SAMPLES_INSIDE = 20;
 
 // V8 moves what branch hints call unlikely out of the way, which keeps registers and instruction cache for the rest.
