@@ -46,6 +46,8 @@ const FEATURES_C = bits(0, 9, 13, 19, 20, 22, 23, 24, 30, 31);
 const FEATURES_7B = bits(1, 7, 9, 18);
 /** SYSCALL NX RDTSCP LM, and those of leaf 1 that AMD repeats: FPU DE PSE TSC MSR PAE CX8 APIC PGE CMOV PAT MMX FXSR. */
 const EXTENDED_D = bits(0, 2, 3, 4, 5, 6, 8, 9, 11, 13, 15, 16, 20, 23, 24, 27, 29);
+/** KVM_FEATURE_CLOCKSOURCE2 and KVM_FEATURE_CLOCKSOURCE_STABLE_BIT. Linux, Documentation/virt/kvm/x86/cpuid.rst. */
+const KVM_FEATURES = bits(3, 24);
 /** LAHF in 64-bit mode, LZCNT. */
 const EXTENDED_C = bits(0, 5);
 
@@ -74,9 +76,12 @@ export function cpuid(leaf: number, subleaf: number, machine: CpuidMachine): Cpu
     case 7:
       return subleaf === 0 ? [0, FEATURES_7B, 0, 0] : [0, 0, 0, 0];
     case 0x4000_0000: {
-      const [b, c, d] = registers('Type2Type2\0\0');
-      return [0x4000_0000, b, c, d];
+      // KVM's name: it is by this that guests look for kvmclock.
+      const [b, c, d] = registers('KVMKVMKVM\0\0\0');
+      return [0x4000_0001, b, c, d];
     }
+    case 0x4000_0001:
+      return [KVM_FEATURES, 0, 0, 0];
     case 0x8000_0000:
       return [0x8000_0008 | 0, VENDOR_B, VENDOR_C, VENDOR_D];
     case 0x8000_0001:
@@ -102,8 +107,8 @@ export function cpuid(leaf: number, subleaf: number, machine: CpuidMachine): Cpu
 
 /** Leaves that there are; all others are zeroes. */
 const LEAVES = [
-  0, 1, 7, 0xd, 0x4000_0000, 0x8000_0000, 0x8000_0001, 0x8000_0002, 0x8000_0003, 0x8000_0004, 0x8000_0007,
-  0x8000_0008,
+  0, 1, 7, 0xd, 0x4000_0000, 0x4000_0001, 0x8000_0000, 0x8000_0001, 0x8000_0002, 0x8000_0003, 0x8000_0004,
+  0x8000_0007, 0x8000_0008,
 ];
 /** Leaves whose index counts. */
 const INDEXED = [7, 0xd];

@@ -59,6 +59,8 @@ export function makeCpu(memory: CpuMemory, compiles: boolean, cpus = 1, host: Pa
     },
     tscAdjust: () => 0,
     setTscAdjust() {},
+    writeSystemTime() {},
+    writeWallClock() {},
     externalInterrupt: () => -1,
     hasExternalInterrupt: () => false,
     random: () => 0x1234_5678,

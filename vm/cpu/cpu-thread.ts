@@ -23,6 +23,7 @@ import { Cpu } from './cpu.ts';
 import { CpuidTable } from './cpuid-table.ts';
 import { CpuGroup } from './group.ts';
 import { HANDLERS_FILE, type HandlerModule, unpackHandlers } from './handlers.ts';
+import { KvmClock } from './kvm-clock.ts';
 import { CpuMemory, guestMemoryOver } from './memory.ts';
 import type { CpuThreadData, CpuThreadMessage } from './threads.ts';
 import type { CpuTime } from './time.ts';
@@ -103,6 +104,7 @@ function runThread(data: CpuThreadData, modules: readonly AnyDeviceModule[], por
   }
   const undefinedInstructions = new NamedCounters(parts.statistics);
   const cpuid = new CpuidTable(data.cpuid);
+  const kvmClock = new KvmClock(memory, time, (gpa, bytes) => cpu!.codeWritten(gpa, bytes));
   const random = new Uint32Array(256);
   const randomBytes = new Uint8Array(random.buffer);
   let randomLeft = 0;
@@ -119,6 +121,8 @@ function runThread(data: CpuThreadData, modules: readonly AnyDeviceModule[], por
       time.setTscAdjust(value);
       for (const apic of chips.apics) apic.tscChanged();
     },
+    writeSystemTime: (gpa) => kvmClock.writeSystemTime(gpa),
+    writeWallClock: (gpa) => kvmClock.writeWallClock(gpa),
     hasExternalInterrupt: (apic) => chips.pic.output && apic.acceptsExtInt(),
     externalInterrupt: (apic) => (chips.pic.output && apic.acceptsExtInt() ? chips.pic.acknowledge() : -1),
     random: () => {

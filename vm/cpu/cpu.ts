@@ -17,6 +17,7 @@ import './isa/index.ts';
 import type { CpuCode } from './code.ts';
 import { CpuDebug } from './debug.ts';
 import { INSTRUCTION_MAXIMUM } from './decode.ts';
+import { KVM_SYSTEM_TIME_ENABLED, MSR_KVM_SYSTEM_TIME, MSR_KVM_WALL_CLOCK } from './kvm-clock.ts';
 import {
   CROSS_PAGE,
   EventKind,
@@ -68,6 +69,9 @@ export interface CpuHost {
   /** IA32_TSC_ADJUST. */
   tscAdjust(): number;
   setTscAdjust(value: number): void;
+  /** Writes a structure of kvmclock at a physical address: see kvm-clock.ts. */
+  writeSystemTime(gpa: number): void;
+  writeWallClock(gpa: number): void;
   /** Interrupt from the PICs, when the local APIC lets it through: its vector, or −1. */
   externalInterrupt(apic: LocalApic): number;
   hasExternalInterrupt(apic: LocalApic): boolean;
@@ -1035,14 +1039,18 @@ export class Cpu implements CpuContext, MmuClient {
     if (plain !== undefined) {
       if (ADDRESS_MSRS.has(index) && high >> 15 !== 0 && high >> 15 !== -1) return false;
       memory.set64(plain, low, high);
+      if (index === MSR_KVM_SYSTEM_TIME) this.updateSystemTime(plain);
+      else if (index === MSR_KVM_WALL_CLOCK) this.host.writeWallClock(toNumber(low, high));
       return true;
     }
     switch (index) {
       case MSR_TSC:
-        this.host.setTsc((high >>> 0) * 0x1_0000_0000 + (low >>> 0));
+        this.host.setTsc(toNumber(low, high));
+        this.updateSystemTimes();
         return true;
       case MSR_TSC_ADJUST:
         this.host.setTscAdjust(high * 0x1_0000_0000 + (low >>> 0));
+        this.updateSystemTimes();
         return true;
       case 0x1b:
         memory.set(State.apicBase, low);
@@ -1069,6 +1077,21 @@ export class Cpu implements CpuContext, MmuClient {
       default:
         return false;
     }
+  }
+
+  /** The TSC or kvmclock has been moved: tells all vCPUs that look at kvmclock. */
+  updateSystemTimes(): void {
+    for (let index = 0; index < this.apics.length; index++)
+      this.updateSystemTime(
+        index === this.current ? State.kvmSystemTime : savedState(index) + State.kvmSystemTime - State.gpr,
+      );
+  }
+
+  /** @param at - where a vCPU's MSR_KVM_SYSTEM_TIME_NEW lies */
+  private updateSystemTime(at: number): void {
+    const low = this.memory.get(at);
+    if (low & KVM_SYSTEM_TIME_ENABLED)
+      this.host.writeSystemTime(toNumber(low & ~KVM_SYSTEM_TIME_ENABLED, this.memory.get(at + 4)));
   }
 
   /** What handlers and regions import. */
@@ -1132,6 +1155,10 @@ export class Cpu implements CpuContext, MmuClient {
 }
 
 /** A whole number in two words. */
+function toNumber(low: number, high: number): number {
+  return (high >>> 0) * 0x1_0000_0000 + (low >>> 0);
+}
+
 function words(value: number): { low: number; high: number } {
   return { low: (value % 0x1_0000_0000) | 0, high: Math.floor(value / 0x1_0000_0000) };
 }

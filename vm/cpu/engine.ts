@@ -223,6 +223,7 @@ export class CpuEngine implements Engine {
       vcpus,
       chips: Object.fromEntries(devices.map((device) => [device.name, device.save()])),
       tscFrequency: time.tscFrequency,
+      kvmClock: BigInt(Math.floor(time.kvmClock(now))),
     };
   }
 
@@ -242,6 +243,7 @@ export class CpuEngine implements Engine {
       const { msrs } = state.vcpus[0]!;
       const adjust = BigInt.asIntN(64, msrs.get(MSR_TSC_ADJUST) ?? 0n);
       time.restoreTsc(Number(msrs.get(MSR_TSC) ?? 0n), Number(adjust), now);
+      time.restoreKvmClock(Number(state.kvmClock ?? 0n), now);
     }
     if (time.isVirtual) time.skipTo(now);
     state.vcpus.forEach((vcpu, index) => {

@@ -199,8 +199,10 @@ export class CpuGroup implements Vcpu {
     const restored = Atomics.exchange(wake, RESTORED, Restored.no);
     if (restored !== Restored.no) cpu.forgetCode();
     cpu.reloadDebug();
-    if (restored === Restored.fromKvm) this.notifyAllQueues();
     cpu.takeUp(time.current);
+    if (restored !== Restored.fromKvm) return;
+    this.notifyAllQueues();
+    cpu.updateSystemTimes();
   }
 
   /** What the exit is about. */

@@ -103,7 +103,10 @@ export const State = {
   single: 0x1618,
   /** Area where values for helpers lie. */
   scratch: 0x14c0,
-  end: 0x1620,
+  /** MSR_KVM_SYSTEM_TIME_NEW and MSR_KVM_WALL_CLOCK_NEW: see kvm-clock.ts. */
+  kvmSystemTime: 0x1620,
+  kvmWallClock: 0x1628,
+  end: 0x1630,
 } as const;
 
 /**

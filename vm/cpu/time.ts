@@ -25,6 +25,8 @@ const LAYOUT = defineState(
     tscHz: 1,
     /** Instructions executed, as of the last time that the vCPUs stood still. */
     instructions: 1,
+    /** kvmclock less the machine's clock, in nanoseconds: not 0 for a guest that began elsewhere. */
+    kvmClockOffset: 1,
     /** Virtual time: nanoseconds that were skipped because all vCPUs had halted. */
     skipped: 1,
   },
@@ -35,6 +37,7 @@ const {
   tscAdjust: TSC_ADJUST,
   tscHz: TSC_RATE,
   instructions: INSTRUCTIONS,
+  kvmClockOffset: KVM_CLOCK_OFFSET,
   skipped: SKIPPED,
 } = LAYOUT.double;
 
@@ -157,6 +160,16 @@ export class CpuTime implements Device, Clock {
   restoreTsc(value: number, adjust: number, now: number): void {
     this.setTsc(value, now);
     this.state.doubles[TSC_ADJUST] = adjust;
+  }
+
+  /** kvmclock, in nanoseconds. */
+  kvmClock(now: number): number {
+    return now + this.state.doubles[KVM_CLOCK_OFFSET]!;
+  }
+
+  /** Takes over a kvmclock from elsewhere. */
+  restoreKvmClock(value: number, now: number): void {
+    this.state.doubles[KVM_CLOCK_OFFSET] = value - now;
   }
 
   /** 32 random bits that are the same in every run: xoshiro128** by Blackman and Vigna. */

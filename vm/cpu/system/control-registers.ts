@@ -3,6 +3,7 @@
  * SDM volume 3A, 2.5 and 17.2; volume 4.
  */
 import { generalProtection, raise, Vector } from '../fault.ts';
+import { MSR_KVM_SYSTEM_TIME, MSR_KVM_WALL_CLOCK } from '../kvm-clock.ts';
 import { Seg, State } from '../layout.ts';
 import { type CpuContext, CR0, CR4, EFER } from './context.ts';
 import { Attribute } from './segments.ts';
@@ -139,6 +140,8 @@ export const PLAIN_MSRS: Readonly<Record<number, number>> = {
   3221225729: State.segBase + 8 * Seg.gs,
   3221225730: State.kernelGsBase,
   3221225731: State.tscAux,
+  [MSR_KVM_WALL_CLOCK]: State.kvmWallClock,
+  [MSR_KVM_SYSTEM_TIME]: State.kvmSystemTime,
 };
 /** Those among them that hold linear addresses, which must be canonical. */
 export const ADDRESS_MSRS = new Set([
