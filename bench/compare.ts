@@ -1,7 +1,7 @@
 /**
- * `--compare OLD.json`: what has changed between two reports. A figure has changed when the middle halves of the
+ * `--compare OLD.json`: what has changed between two reports. A figure has changed when the spans of the
  * two samples don't touch, and by more than some hundredths; all else is noise. A figure that was taken once
- * has no middle half: a tenth is its noise.
+ * has no span: a tenth is its noise.
  */
 import {
   alignColumns,

@@ -43,7 +43,7 @@ export const PARTS: Readonly<Record<string, PartDefinition>> = {
     title: 'how fast the CPU in TypeScript is',
     run: async ({ rounds, short, engines }, flags) => {
       const inTypeScript = forLinux(engines, flags).filter((name) => name !== 'kvm');
-      const options = { rounds: rounds ?? (short ? 1 : 3), short, engines: inTypeScript };
+      const options = { rounds: rounds ?? (short ? 1 : 5), short, engines: inTypeScript };
       return (await import('./linux/cpu.ts')).benchCpu(options, flags);
     },
   },

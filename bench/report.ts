@@ -109,7 +109,7 @@ export function directionOf(row: Row, column: Column): Direction {
   return column.better ?? row.better;
 }
 
-/** Figures whose middle half is wider than this share of the median are marked. */
+/** Figures whose span is wider than this share of the median are marked. */
 export const NOISY = 0.1;
 
 /** `1,234` or `1.23`: three or more digits that count. */

@@ -1,12 +1,15 @@
 /**
- * Statistics of samples: medians with the span of their middle half, quantiles, and histograms whose buckets
+ * Statistics of samples: medians with their span, quantiles, and histograms whose buckets
  * grow with the value, as latencies want them.
  */
 
-/** The middle of a sample, and the span of its middle half. */
+/** Of fewer values than this the quartiles say too little of how far off the next one may be. */
+const FEW = 8;
+
+/** The middle of a sample, and its span: that of its middle half, or of the whole if it is of few values. */
 export interface Summary {
   readonly median: number;
-  /** The first and the third quartile. */
+  /** The first and the third quartile; of few values the least and the greatest. */
   readonly low: number;
   readonly high: number;
   /** How many values it was made of. */
@@ -16,10 +19,11 @@ export interface Summary {
 /** @throws RangeError for an empty sample */
 export function summarize(sample: Iterable<number>): Summary {
   const sorted = Float64Array.from(sample).sort();
+  const isFew = sorted.length < FEW;
   return {
     median: quantile(sorted, 0.5),
-    low: quantile(sorted, 0.25),
-    high: quantile(sorted, 0.75),
+    low: quantile(sorted, isFew ? 0 : 0.25),
+    high: quantile(sorted, isFew ? 1 : 0.75),
     count: sorted.length,
   };
 }
@@ -39,7 +43,7 @@ export function quantile(sorted: ArrayLike<number>, share: number): number {
   return low + (high - low) * (at - below);
 }
 
-/** How wide the middle half is, as a share of the median: 0.1 is 10 %. */
+/** How wide the span is, as a share of the median: 0.1 is 10 %. */
 export function noise({ median, low, high }: Summary): number {
   return median === 0 ? 0 : Math.abs((high - low) / median);
 }

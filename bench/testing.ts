@@ -3,7 +3,7 @@
  */
 import { type Cell, FORMAT, type Part, type Report } from './report.ts';
 
-/** A figure whose middle half is a twentieth of it to either side. */
+/** A figure whose span is a twentieth of it to either side. */
 export function figure(median: number, spread = 0.05): Cell {
   return { median, low: median * (1 - spread), high: median * (1 + spread), count: 5 };
 }

@@ -1,5 +1,5 @@
 /**
- * Charts as inline SVG: bars with the span of their middle half, and histograms on a logarithmic scale. Colours come
+ * Charts as inline SVG: bars with their span, and histograms on a logarithmic scale. Colours come
  * from the page's style sheet.
  */
 import { type Figure, showNumber, type Unit } from '../report.ts';
@@ -29,7 +29,7 @@ export function escapeMarkup(text: string): string {
     .replaceAll('"', '&quot;');
 }
 
-/** Bars that share a scale, on which a line shows the span of the middle half. Values a thousandfold apart get a logarithmic one. */
+/** Bars that share a scale, on which a line shows the span. Values a thousandfold apart get a logarithmic one. */
 export function barChart(bars: readonly Bar[]): string {
   const values = bars.map(({ figure }) => figure.median).filter((value) => value > 0);
   if (values.length === 0) return '';

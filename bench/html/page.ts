@@ -45,7 +45,7 @@ export function htmlPage(report: Report, before?: Report): string {
     '<h1>Type2 benchmarks</h1>',
     `<p>Version ${escapeMarkup(version)}, ${escapeMarkup(date)}${short ? '; a short run, whose figures say little' : ''}<br>`,
     `${escapeMarkup(showHost(host).trim()).replaceAll('\n', '<br>')}</p>`,
-    '<p class="note">Medians, with the span of the middle half of the rounds; ~ marks those whose span is wider than a tenth.</p>',
+    '<p class="note">Medians, with the span of the rounds, of eight and more that of their middle half; ~ marks those whose span is wider than a tenth.</p>',
     `<p>${contents}</p>`,
     before === undefined ? '' : comparison(before, report),
     ...parts.map(section),
