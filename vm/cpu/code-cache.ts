@@ -40,8 +40,8 @@ export interface Block {
   /** How often a slice has ended here since it was compiled last, and how far its region reaches. */
   samples: number;
   level: number;
-  /** Whether it is in the middle of another block's large region. */
-  inLarge: boolean;
+  /** Instructions of the largest region that it is in the middle of; 0 for none that is large. */
+  largest: number;
 }
 
 /** A page of RAM with decoded code. */
@@ -280,7 +280,7 @@ export class CodeCache {
     memory.set(head + Op.taken, first);
     this.register({
       ...{ head, page, offset, end: at, mode, instructions: count, first },
-      ...{ wasHot: false, samples: 0, level: 0, inLarge: false },
+      ...{ wasHot: false, samples: 0, level: 0, largest: 0 },
     });
     return head;
   }

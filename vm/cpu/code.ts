@@ -37,13 +37,19 @@ const REGIONS_MAXIMUM = 32768;
  * is hot at last waits for more of its kind.
  */
 const BATCH = 24;
-const BATCH_SLICES = 8;
+const BATCH_SLICES = 24;
 const BATCH_SLICES_MAXIMUM = 64;
 /** After so many modules, regions wait for one more slice. */
 const MODULES_A_SLICE = 16;
+/** When so many slices have ended in what waits, it waits no longer: it is what the guest does now. */
+const BATCH_SAMPLES = 2;
 /** So many slices end in a block before it gets a large region, and then before it gets a new one. */
 const SAMPLES = [6, 200];
-const SAMPLES_INSIDE = 20;
+/**
+ * What is in the middle of another's large region will get there again, and its own might be as large as that: it takes
+ * so many times as many for each instruction of that.
+ */
+const SAMPLES_INSIDE = 1 / 8;
 
 // V8 moves what branch hints call unlikely out of the way, which keeps registers and instruction cache for the rest.
 // Versions that have the feature for good no longer know the flag, and ignore it.
@@ -59,8 +65,9 @@ export class CpuCode {
   /** Indices from here on are compiled regions'. */
   private readonly firstRegion: number;
   private nextRegion: number;
-  /** Slices that pending regions have waited. */
+  /** Slices that pending regions have waited, and how many have ended in them. */
   private patience = 0;
+  private pendingSamples = 0;
   private cache: CodeCache | undefined;
   private enterGuest: () => void = () => {};
 
@@ -147,9 +154,11 @@ export class CpuCode {
    */
   sample(): void {
     const block = this.cache?.blockAtRip();
-    if (block === undefined || !block.wasHot || block.level >= SAMPLES.length) return;
-    // A loop that has a large region is left at its inner loops too when a slice ends.
-    if (++block.samples < SAMPLES[block.level]! * (block.inLarge ? SAMPLES_INSIDE : 1)) return;
+    if (block === undefined) return;
+    if (this.pending.has(block.head)) this.pendingSamples++;
+    if (!block.wasHot || block.level >= SAMPLES.length) return;
+    const patience = Math.max(1, block.largest * SAMPLES_INSIDE);
+    if (++block.samples < SAMPLES[block.level]! * patience) return;
     block.level++;
     this.pending.set(block.head, LARGE);
   }
@@ -160,8 +169,9 @@ export class CpuCode {
     if (pending.size === 0 || cache === undefined) return;
     // A module costs as much as several regions: what becomes hot at about the same time shares one.
     const slices = Math.min(BATCH_SLICES + this.modules / MODULES_A_SLICE, BATCH_SLICES_MAXIMUM);
-    if (pending.size < BATCH && ++this.patience < slices) return;
-    this.patience = 0;
+    const isUrgent = pending.size >= BATCH || this.pendingSamples >= BATCH_SAMPLES;
+    if (!isUrgent && ++this.patience < slices) return;
+    this.patience = this.pendingSamples = 0;
     const started = performance.now();
     const module = new ModuleBuilder();
     importMemory(module);
@@ -177,7 +187,7 @@ export class CpuCode {
       for (const block of region.blocks) {
         covered.add(block.head);
         block.wasHot = true;
-        block.inLarge ||= reach === LARGE && block.head !== head;
+        if (reach === LARGE && block.head !== head) block.largest = Math.max(block.largest, region.instructions);
         if (block.page !== region.blocks[0]!.page) block.page.reachedFrom.add(region.blocks[0]!);
         // Entered from elsewhere as often again, it becomes a region of its own.
         memory.set(block.head + Op.count, 0);

@@ -28,6 +28,8 @@ const BULK_INSTRUCTIONS = 64;
 export interface CompiledRegion {
   /** The first is where it is entered. */
   readonly blocks: readonly Block[];
+  /** Of all blocks, as often as they are in it. */
+  readonly instructions: number;
   readonly body: FunctionBody;
 }
 
@@ -55,6 +57,7 @@ export class RegionCompiler {
     const code = emitter.emit();
     return {
       blocks: nodes.map(({ block }) => block),
+      instructions: nodes.reduce((sum, { block }) => sum + block.instructions, 0),
       body: functionBody(code.locals, code.bytes.view(), code.hints),
     };
   }
