@@ -50,7 +50,7 @@ export const PARTS: Readonly<Record<string, PartDefinition>> = {
   blk: {
     title: 'how fast disks are',
     run: async ({ rounds, short, engines }, flags) => {
-      const options = { rounds: rounds ?? (short ? 1 : 3), short, engines: forLinux(engines, flags) };
+      const options = { rounds: rounds ?? (short ? 1 : 5), short, engines: forLinux(engines, flags) };
       return (await import('./linux/blk.ts')).benchBlk(options);
     },
   },

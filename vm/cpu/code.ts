@@ -182,7 +182,12 @@ export class CpuCode {
     for (const [head, reach] of pending) {
       if (reach === SMALL && covered.has(head)) continue;
       const region = compiler.compile(head, reach);
-      if (region === undefined) continue;
+      if (region === undefined) {
+        // It is no better placed for a large one the next time.
+        const block = reach === LARGE ? cache.blocks.get(head) : undefined;
+        if (block !== undefined) block.level = SAMPLES.length;
+        continue;
+      }
       regions.push(region);
       for (const block of region.blocks) {
         covered.add(block.head);
