@@ -111,7 +111,7 @@ export const State = {
 
 /**
  * Added to State.ccShift: `sub` and `add` after a subtraction or addition whose carries haven't been worked out;
- * `replaced` after a rotate, with CF and OF as it has left them in the bits `carry` and `overflow` (whose numbers are
+ * `replaced` after a rotate, INC or DEC, with CF and OF as it has left them in the bits `carry` and `overflow` (whose numbers are
  * given), while the rest says what made the other flags.
  */
 export const LazyFlags = {
