@@ -192,7 +192,8 @@ export class CpuCode {
       for (const block of region.blocks) {
         covered.add(block.head);
         block.wasHot = true;
-        if (reach === LARGE && block.head !== head) block.largest = Math.max(block.largest, region.instructions);
+        if (reach === LARGE && block.head !== head)
+          block.largest = Math.max(block.largest, region.instructions);
         if (block.page !== region.blocks[0]!.page) block.page.reachedFrom.add(region.blocks[0]!);
         // Entered from elsewhere as often again, it becomes a region of its own.
         memory.set(block.head + Op.count, 0);
