@@ -7,9 +7,10 @@ const module = threadModule('cpu-thread', import.meta.url);
 
 /** Starts it before there is a machine, in a process that is there for one machine alone. */
 export function warmUpCpu(): void {
-  // V8 optimizes functions after some hundred calls: for a boot it did so all the time, on another core or instead of
-  // running the guest, which came to a third of all work. It now waits for ten times as much.
-  setFlagsFromString('--interrupt-budget=700000');
+  // V8 11 (Node.js 20) optimizes functions after some hundred calls: for a boot it did so all the time, on another core or
+  // instead of running the guest, which came to a third of all work. It now waits for ten times as much. Later versions
+  // have a compiler in between and wait by themselves, and don't know the flag.
+  if (process.versions.v8.startsWith('11.')) setFlagsFromString('--interrupt-budget=700000');
   warmUp(module);
 }
 
