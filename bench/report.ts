@@ -78,7 +78,7 @@ export interface HostDescription {
   readonly load: number;
 }
 
-export const FORMAT = 'type2-bench-1';
+export const FORMAT = 'type2-bench-2';
 
 export interface Report {
   readonly format: typeof FORMAT;

@@ -15,7 +15,7 @@ describe('a report', () => {
   it('is refused when it is none, saying what is wrong', () => {
     expect(() => parseReport('nonsense', 'old.json')).toThrow('old.json is no JSON');
     expect(() => parseReport('{"format":"type2-bench-0"}', 'old.json')).toThrow(
-      /old\.json is no report of type2-bench-1: format/,
+      /old\.json is no report of type2-bench-2: format/,
     );
     const wrong = { ...report, host: { ...report.host, load: 'high' } };
     expect(() => parseReport(JSON.stringify(wrong), 'old.json')).toThrow(/host\.load/);

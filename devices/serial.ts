@@ -409,10 +409,10 @@ export class Serial implements Device, BusDevice {
     if ((enabled & IER_THR_EMPTY) === 0) words[THR_EMPTY_PENDING] = 0;
     else if ((before & IER_THR_EMPTY) === 0 && words[LSR]! & LSR_THR_EMPTY) words[THR_EMPTY_PENDING] = 1;
     words[POLLED] = 0;
-    const toggled = before ^ enabled;
-    if (toggled & IER_RX_AVAILABLE && enabled & IER_RX_AVAILABLE) words[NOTICED] = 0;
+    if (enabled & ~before & IER_RX_AVAILABLE) words[NOTICED] = 0;
     // A driver that only tries which bits IER has (Linux) must not lose what came at that moment: it has not come.
-    else if (toggled & IER_RX_AVAILABLE && words[NOTICED] === 0) words[LSR] = words[LSR]! & ~LSR_DATA_READY;
+    if (before & ~enabled & IER_RX_AVAILABLE && words[NOTICED] === 0)
+      words[LSR] = words[LSR]! & ~LSR_DATA_READY;
     this.inputReady();
   }
 

@@ -71,9 +71,10 @@ export async function benchBoot(options: BootOptions, flags: Flags): Promise<Par
     if (only.includes('kvmtool') && support.usable) peers.push(kvmtoolPeer(guest, run));
     const entries = await takeTurns(peers, options.rounds, progress);
     const tables = [peerTable('linux-x86_64', 'Linux, x86-64', entries, ROWS)];
-    if (only.includes('v86') && !options.short) {
+    // Beside the CPU in TypeScript, if that takes part.
+    const engine = options.engines.find((name) => name !== 'kvm');
+    if (engine !== undefined && only.includes('v86') && !options.short) {
       const small = makeGuest('i386', folder, NO_ROWS);
-      const engine = options.engines.find((name) => name !== 'kvm') ?? 'jit';
       const both = await takeTurns(
         [type2Peer(engine, small, run), v86Peer(small, run)],
         options.rounds,

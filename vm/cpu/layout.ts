@@ -111,8 +111,8 @@ export const State = {
 
 /**
  * Added to State.ccShift: `sub` and `add` after a subtraction or addition whose carries haven't been worked out;
- * `replaced` after a rotate, INC or DEC, with CF and OF as it has left them in the bits `carry` and `overflow` (whose numbers are
- * given), while the rest says what made the other flags.
+ * `replaced` after a rotate, INC or DEC, with CF and OF as it has left them in the bits `carry` and `overflow` (whose
+ * numbers are given), while the rest says what made the other flags.
  */
 export const LazyFlags = {
   shiftMask: 0x7f,

@@ -444,12 +444,10 @@ export class Builder {
   }
 
   /** Flags from a result and given carry and overflow (0 or 1 each, of the result's type). */
-  flagsOf(size: number, result: Node, carry: Node, overflow: Node, auxiliary?: Node): void {
+  flagsOf(size: number, result: Node, carry: Node, overflow: Node): void {
     const top = this.shl(carry, this.like(carry, size - 1));
     const second = this.shl(this.xor(carry, overflow), this.like(carry, size - 2));
-    const both = this.or(top, second);
-    const carries = auxiliary === undefined ? both : this.or(both, this.shl(auxiliary, this.like(carry, 3)));
-    this.emit({ op: Stmt.setFlags, k: FlagKind.other, h: size, a: result, b: carries });
+    this.emit({ op: Stmt.setFlags, k: FlagKind.other, h: size, a: result, b: this.or(top, second) });
   }
 
   /** All six arithmetic flags from EFLAGS bits. */

@@ -10,6 +10,7 @@ import { type Builder, Reg } from '../ir/builder.ts';
 import type { Node } from '../ir/node.ts';
 import { Seg, State } from '../layout.ts';
 import { baseIndex } from '../lower/base-simd.ts';
+import { EFLAGS } from '../system/context.ts';
 import { Helper } from './helpers.ts';
 import { define, type Meaning } from './table.ts';
 
@@ -21,8 +22,10 @@ const BULK = 8;
 /** Bytes moved in bulk that count as an instruction: about what compiled code would take. */
 export const BYTES_AN_INSTRUCTION = 64;
 const PAGE = 4096;
-const DIRECTION_FLAG = 0x400;
-const TRAP_FLAG = 0x100;
+/** Most instructions that a run may count for: a page's. */
+export const BULK_INSTRUCTIONS = PAGE / BYTES_AN_INSTRUCTION;
+/** A byte of 1 over and over. */
+const ONES = 0x01010101;
 const REPE = 0xf3;
 
 /** What helpers are told: kind, operand size, address size, and repeat prefix. */
@@ -39,7 +42,7 @@ function index(b: Builder, register: number): Node {
 /** Moves index registers on by an element. */
 function advance(b: Builder, width: number, ...registers: number[]): void {
   const bytes = width / 8;
-  const flags = b.and(b.field(State.eflags, 4), b.i32(DIRECTION_FLAG));
+  const flags = b.and(b.field(State.eflags, 4), b.i32(EFLAGS.DF));
   const size = b.addressSize;
   const step = b.let(b.select(b.ne(flags, b.i32(0)), b.const(size, -bytes), b.const(size, bytes)));
   for (const register of registers) b.setGpr(register, size, b.add(b.gpr(register, size), step));
@@ -116,7 +119,7 @@ function run(
   const elements = b.let(b.select(isLong, room, b.sub(b.wrap(count), b.i32(1))));
   const length = b.let(b.mul(elements, b.i32(bytes)));
   const special = b.or(
-    b.and(b.field(State.eflags, 4), b.i32(DIRECTION_FLAG | TRAP_FLAG)),
+    b.and(b.field(State.eflags, 4), b.i32(EFLAGS.DF | EFLAGS.TF)),
     b.field(State.single, 4),
   );
   const isUsual = b.and(b.eqz(special), b.gtU(elements, b.i32(1)));
@@ -158,9 +161,6 @@ function larger(b: Builder, x: Node, y: Node): Node {
   const second = b.let(y);
   return b.select(b.gtU(first, second), first, second);
 }
-
-/** A byte of 1 over and over. */
-const ONES = 0x01010101;
 
 const string =
   (kind: StringKind, element: Element, widthOf: (b: Builder) => number): Meaning =>

@@ -43,7 +43,7 @@ export interface RegionLocals {
 interface KnownFlags {
   readonly kind: number;
   readonly size: number;
-  /** Whether a rotate has replaced CF and OF since. */
+  /** Whether CF and OF have been replaced since. */
   readonly replaced: boolean;
 }
 

@@ -7,6 +7,7 @@ import { Decoded, Instruction } from '../decode.ts';
 import { Vector } from '../fault.ts';
 import { type Form, formOf } from '../forms.ts';
 import { Terminator } from '../ir/node.ts';
+import { BULK_INSTRUCTIONS } from '../isa/string.ts';
 import { JUMP_CACHE, Op, RAM_START, State } from '../layout.ts';
 import { emitJumpCacheProbe, emitRipBase, Handler } from '../lower/base-module.ts';
 import { Code } from '../lower/code.ts';
@@ -21,8 +22,6 @@ import { type Call, type Exit, isLarge, LARGE, type Reach, type RegionBlock, Reg
 import { registerBit, type Summary, summaryFor, summaryOf } from './summary.ts';
 
 const PAGE = 4096;
-/** As many instructions as a string instruction may count for when a page is moved in bulk: system/strings.ts. */
-const BULK_INSTRUCTIONS = 64;
 
 /** A compiled function. */
 export interface CompiledRegion {

@@ -153,7 +153,7 @@ export function emitCarryFlag(
     code.op(I32.and);
     code.op(Convert.i64_extend_i32_u);
   };
-  // After a rotate.
+  // Replaced.
   bitOf(LazyFlags.carry);
   // A carry out of the top bit.
   code.get(carries);
