@@ -210,12 +210,17 @@ function stepsPrograms(): [string, string][] {
   });
 }
 
-/**
- * The whole initramfs.
- * @param script - shell lines that the rig's first process runs in the project's folder
- * @param withPeers - for benchmarks
- */
-export function rigInitramfs(kernel: DebianKernel, script: string, withPeers: boolean): string {
+/** What goes into a rig. */
+export interface RigContents {
+  readonly kernel: DebianKernel;
+  /** Shell lines that the rig's first process runs in the project's folder. */
+  readonly script: string;
+  /** With those that take part in benchmarks. */
+  readonly withPeers?: boolean;
+}
+
+/** The whole initramfs. @returns its file */
+export function rigInitramfs({ kernel, script, withPeers = false }: RigContents): string {
   const extra = new Map([
     ['stock/initramfs.cpio', stockGuestInitramfs(kernel)],
     ['stock/vmlinux-x86_64', vmlinuxOf(join(root, 'guests/linux/images/bzImage-x86_64'))],

@@ -4,6 +4,7 @@
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import type { DebianKernel } from './debian.ts';
+import { EVENT_MARK, type TestEvent } from './reporter.ts';
 import { RigError } from './tools.ts';
 
 /** The rig's first process prints this and the exit status of what it ran. */
@@ -20,12 +21,13 @@ const CPUS = '3';
 const OFF_CPU_0 = 'isolcpus=0';
 
 /**
- * Seconds without a line after which nothing more is to be expected: a test waits for its guest for 120 at most, twice.
- * Seen now and then, in the middle of a test that takes four: CPUs were busy, and no time-out inside came.
+ * Seconds without a line after which nothing more is to be expected: a test waits for each of its guests or sessions for
+ * {@link PATIENCE_S}, two at most, and takes four seconds mostly. Seen now and then, in the middle of any test: CPUs
+ * were busy, and no time-out inside came.
  */
-const SILENCE_S = 360;
+const SILENCE_S = 240;
 
-/** The rig has gone silent: whatever it ran has not been judged. */
+/** A boot that came to no end: whatever ran has not been judged. */
 export class RigStandsStill extends RigError {}
 
 /**
@@ -33,19 +35,31 @@ export class RigStandsStill extends RigError {}
  */
 export type RigThreads = 'multi' | 'single';
 
+/** One boot of the rig. */
+export interface RigBoot {
+  readonly kernel: DebianKernel;
+  readonly initramfs: string;
+  /** Seconds, after which QEMU is killed. */
+  readonly timeout: number;
+  /** Connect this terminal, instead of reading line by line. */
+  readonly interactive: boolean;
+  readonly threads: RigThreads;
+  /** Gets the suite's events; all other lines are printed. */
+  onEvent(event: TestEvent): void;
+}
+
 /**
- * @param timeout - seconds, after which QEMU is killed
- * @param interactive - connect this terminal instead of reading line by line
  * @returns the status that the rig's first process printed
- * @throws RigError when there was none; RigStandsStill when it went silent
+ * @throws RigError when the time was up; RigStandsStill when it went silent, or ended without a status
  */
-export function bootRig(
-  kernel: DebianKernel,
-  initramfs: string,
-  timeout: number,
-  interactive: boolean,
-  threads: RigThreads,
-): Promise<number> {
+export function bootRig({
+  kernel,
+  initramfs,
+  timeout,
+  interactive,
+  threads,
+  onEvent,
+}: RigBoot): Promise<number> {
   const qemu = spawn(
     'qemu-system-x86_64',
     [
@@ -64,7 +78,8 @@ export function bootRig(
       ...['-display', 'none', '-monitor', 'none', '-serial', 'stdio', '-no-reboot', '-nic', 'none'],
       ...['-kernel', kernel.vmlinuz, '-initrd', initramfs],
       '-append',
-      `console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable clocksource=tsc ${OFF_CPU_0}`,
+      // Nothing of the kernel's but what is critical is to come in between the suite's lines.
+      `console=ttyS0 loglevel=3 panic=-1 mitigations=off tsc=reliable clocksource=tsc ${OFF_CPU_0}`,
     ],
     { stdio: interactive ? 'inherit' : ['ignore', 'pipe', 'inherit'] },
   );
@@ -74,7 +89,9 @@ export function bootRig(
     createInterface({ input: qemu.stdout }).on('line', (line) => {
       heard = performance.now();
       const end = line.indexOf(END_MARK);
+      const event = line.indexOf(EVENT_MARK);
       if (end >= 0) status = Number(line.slice(end + END_MARK.length).trim());
+      else if (event >= 0) onEvent(JSON.parse(line.slice(event + EVENT_MARK.length)) as TestEvent);
       else process.stdout.write(`${line.trimEnd()}\n`);
     });
   }
@@ -96,7 +113,7 @@ export function bootRig(
       clearTimeout(timer);
       clearInterval(watch);
       if (status !== undefined || interactive) resolve(status ?? 0);
-      else reject(new RigError('the rig ended without saying how: its kernel may have panicked'));
+      else reject(new RigStandsStill('the rig ended without saying how: its kernel may have panicked'));
     });
   });
 }

@@ -3,8 +3,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { test } from 'node:test';
-import { linux, runGuest, show, temporaryFolder } from './support.ts';
+import { linux, runGuest, show, temporaryFolder, test } from './support.ts';
 
 const MIB = 2 ** 20;
 const folder = temporaryFolder();

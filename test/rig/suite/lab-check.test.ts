@@ -5,11 +5,10 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { test } from 'node:test';
 import { packageRoot } from '../../../src/guests.ts';
 import { checkLab } from '../../../src/labs/check.ts';
 import { LABS } from '../../../src/labs/index.ts';
-import { PATIENCE_S, stock } from './support.ts';
+import { PATIENCE_S, stock, test } from './support.ts';
 
 /** Lab 7's guest waits a second for the device thread, which under emulation is still loading its code then. */
 const HASTY = 7;

@@ -1,8 +1,7 @@
 /** The teaching guests say what they should and switch themselves off. */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { bundledGuests } from '../../../src/guests.ts';
-import { runGuest, show } from './support.ts';
+import { runGuest, show, test } from './support.ts';
 
 for (const [name, guest] of bundledGuests()) {
   if (guest.expect === undefined) continue;

@@ -1,11 +1,11 @@
 /** The library on KVM: pausing, saving and restoring vCPUs, and giving everything back. */
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
-import { test } from 'node:test';
 import { bundledGuest } from '../../../src/guests.ts';
 import { Vm } from '../../../src/index.ts';
 import { kvmDriver } from '../../../vm/kvm/driver.ts';
 import { Machine } from '../../../vm/machine.ts';
+import { test } from './support.ts';
 
 const descriptors = (): number => readdirSync('/proc/self/fd').length;
 const threads = (): number => readdirSync('/proc/self/task').length;

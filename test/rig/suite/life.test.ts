@@ -2,8 +2,7 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { test } from 'node:test';
-import { linux, runGuest, show, startGuest, temporaryFolder } from './support.ts';
+import { linux, runGuest, show, startGuest, temporaryFolder, test } from './support.ts';
 
 const folder = temporaryFolder();
 

@@ -1,8 +1,7 @@
 /** Linux kernels to user space: the bundled ones by every protocol, and Debian's stock kernel. */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { test } from 'node:test';
-import { linux, runGuest, show, stock } from './support.ts';
+import { linux, runGuest, show, stock, test } from './support.ts';
 
 for (const name of ['linux-x86_64', 'linux-i386']) {
   for (const cpus of [1, 2]) {

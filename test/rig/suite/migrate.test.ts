@@ -1,8 +1,7 @@
 /** A guest that is saved on KVM goes on with the CPU in TypeScript, and back. */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { Vm, type VmState } from '../../../src/index.ts';
-import { isEmulated } from './support.ts';
+import { isEmulated, test } from './support.ts';
 
 const LINES = 400;
 

@@ -4,9 +4,8 @@ import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
 import { createServer as createTcpServer } from 'node:net';
-import { test } from 'node:test';
 import * as libc from '../../../devices/host/libc.ts';
-import { linux, show, startGuest } from './support.ts';
+import { linux, show, startGuest, test } from './support.ts';
 
 const TUNSETIFF = 0x4004_54ca;
 const TUNSETPERSIST = 0x4004_54cb;

@@ -5,8 +5,9 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after } from 'node:test';
+import { after, test as declare, type TestContext } from 'node:test';
 import { packageRoot } from '../../../src/guests.ts';
+import { PLAN } from '../verdicts.ts';
 
 export const root = packageRoot();
 /** The stock Debian kernel and its initramfs, where the rig has put them. */
@@ -16,10 +17,23 @@ export const stock = process.env['TYPE2_STOCK'];
 export const isEmulated = readFileSync('/proc/cpuinfo', 'latin1').includes('QEMU') || stock !== undefined;
 
 const CLI = join(root, 'dist/bin/main.cjs');
-/** Under emulation everything takes twenty to fifty times as long. */
-export const PATIENCE_S = 120;
-/** The exit status of a run whose time was up. */
-const TIMED_OUT = 124;
+/** For one guest or session, in seconds. Under emulation everything takes twenty to fifty times as long. */
+export const PATIENCE_S = 100;
+
+const plan = JSON.parse(process.env[PLAN] ?? '{"done":[]}') as { done: string[]; only?: string };
+const done = new Set(plan.done);
+const only = new RegExp(plan.only ?? '');
+
+type TestBody = (context: TestContext) => Promise<void>;
+
+/** A test of node:test, unless it has been judged already or hasn't been asked for. */
+export function test(
+  name: string,
+  ...rest: [body: TestBody] | [options: { readonly skip: string | false }, body: TestBody]
+): void {
+  const [options, body] = rest.length === 1 ? [{}, ...rest] : rest;
+  if (!done.has(name) && only.test(name)) void declare(name, options, body);
+}
 
 /** What a run of the command line came to. */
 export interface RunResult {
@@ -67,20 +81,11 @@ export function startGuest(args: readonly string[]): RunningGuest {
   return { process: child, result, printed };
 }
 
-/**
- * Runs `type2 run` on KVM to its end. Under QEMU's emulated SVM a guest has been seen to stand still, once in
- * some two hundred runs: such a one is shown in full, with its exits, and run once more.
- */
-export async function runGuest(args: readonly string[]): Promise<RunResult> {
-  const run = (): Promise<RunResult> => {
-    const guest = startGuest([...args, '--stats']);
-    guest.process.stdin!.end();
-    return guest.result;
-  };
-  const result = await run();
-  if (stock === undefined || result.status !== TIMED_OUT || args.includes('--timeout')) return result;
-  process.stdout.write(`the guest stood still, and is run once more: ${show(result)}\n`);
-  return run();
+/** Runs `type2 run` on KVM to its end. */
+export function runGuest(args: readonly string[]): Promise<RunResult> {
+  const guest = startGuest([...args, '--stats']);
+  guest.process.stdin!.end();
+  return guest.result;
 }
 
 /** Arguments that run a shell command in a bundled Linux. */
