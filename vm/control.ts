@@ -51,7 +51,7 @@ const VCPU_THREAD = 3;
 const VCPU_HELD = 4;
 /** A stop for the debugger: its kind, 0 for none; what it was at; linear address. */
 const VCPU_STOP = 5;
-const VCPU_STOP_DETAIL = 6;
+const VCPU_STOP_HITS = 6;
 const VCPU_STOP_ADDRESS = 7;
 
 /** The shared control block of one machine. Any thread may hold a view of it. */
@@ -119,8 +119,8 @@ export class Control implements MachineControl {
   }
 
   /** vCPU's thread: notes a stop for the debugger, and asks all threads to pause. */
-  stopForDebugger({ vcpu, kind, detail, addressLow, addressHigh }: Readonly<DebugEvent>): void {
-    Atomics.store(this.words, wordOf(vcpu, VCPU_STOP_DETAIL), detail);
+  stopForDebugger({ vcpu, kind, hits, addressLow, addressHigh }: Readonly<DebugEvent>): void {
+    Atomics.store(this.words, wordOf(vcpu, VCPU_STOP_HITS), hits);
     Atomics.store(this.words, wordOf(vcpu, VCPU_STOP_ADDRESS), addressLow);
     Atomics.store(this.words, wordOf(vcpu, VCPU_STOP_ADDRESS + 1), addressHigh);
     Atomics.store(this.words, wordOf(vcpu, VCPU_STOP), kind);
@@ -135,7 +135,7 @@ export class Control implements MachineControl {
     return {
       vcpu,
       kind,
-      detail: this.words[wordOf(vcpu, VCPU_STOP_DETAIL)]!,
+      hits: this.words[wordOf(vcpu, VCPU_STOP_HITS)]!,
       addressLow: this.words[wordOf(vcpu, VCPU_STOP_ADDRESS)]!,
       addressHigh: this.words[wordOf(vcpu, VCPU_STOP_ADDRESS + 1)]!,
     };

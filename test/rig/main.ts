@@ -92,12 +92,10 @@ async function runNested(kernel: DebianKernel, deadline: number): Promise<number
   for (let boot = 1; verdicts.left.length > 0; boot++) {
     if (boot > MAX_BOOTS)
       throw new RigError(`the rig has been booted ${MAX_BOOTS} times, and is not through`);
-    // Now and then QEMU's CPUs race; in one thread they can't.
-    const threads = boot % 2 === 1 ? 'multi' : 'single';
     const args = suiteArguments('./dist/test/rig/reporter.js', verdicts.left);
     const initramfs = rigInitramfs({ kernel, script: nodeLines(args, planFor(verdicts.done)) });
     say(
-      `booting ${kernel.release} under QEMU${boot === 1 ? '' : `, for the ${boot}th time: ${threads} thread`}`,
+      `booting ${kernel.release} under QEMU${boot === 1 ? '' : `, boot ${boot}: ${verdicts.left.join(', ')}`}`,
     );
     let hasFailed = false;
     const onEvent = (event: TestEvent): void => {
@@ -107,7 +105,7 @@ async function runNested(kernel: DebianKernel, deadline: number): Promise<number
     };
     const timeout = (deadline - performance.now()) / 1000;
     try {
-      const status = await bootRig({ kernel, initramfs, timeout, interactive: false, threads, onEvent });
+      const status = await bootRig({ kernel, initramfs, timeout, interactive: false, onEvent });
       verdicts.endOfBoot(status === 0 || hasFailed ? undefined : `node ended with status ${status}`);
     } catch (error) {
       if (!(error instanceof RigStandsStill)) throw error;
@@ -116,7 +114,7 @@ async function runNested(kernel: DebianKernel, deadline: number): Promise<number
     }
   }
   for (const { name, reasons } of verdicts.recovered)
-    say(`right the second time: ${name}: ${reasons.join('; ')}`);
+    say(`right the second time: ${name}: ${reasons[0]!.split('\n', 1)[0]}`);
   for (const { name, reasons } of verdicts.failed) say(`failed: ${name}:\n${reasons.join('\n')}`);
   const { failed } = verdicts;
   say(`${verdicts.count('pass')} passed, ${failed.length} failed, ${verdicts.count('skip')} skipped`);
@@ -143,7 +141,7 @@ async function main(): Promise<number> {
   const script = options.shell ? 'setsid cttyhack sh' : nodeLines(benchArguments(options.bench!.split(' ')));
   const initramfs = rigInitramfs({ kernel, script, withPeers: options.bench !== undefined });
   say(`booting ${kernel.release} under QEMU`);
-  return bootRig({ kernel, initramfs, timeout, interactive: options.shell, threads: 'multi', onEvent: tell });
+  return bootRig({ kernel, initramfs, timeout, interactive: options.shell, onEvent: tell });
 }
 
 try {

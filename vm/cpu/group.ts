@@ -156,7 +156,8 @@ export class CpuGroup implements Vcpu {
     const { debugEvent: event } = this;
     event.vcpu = cpu.index;
     event.kind = debug.watchHit >= 0 ? DebugKind.hardware : this.isStepping ? DebugKind.step : debug.hit.kind;
-    event.detail = debug.watchHit >= 0 ? debug.watchHit : debug.hit.index;
+    const index = debug.watchHit >= 0 ? debug.watchHit : debug.hit.index;
+    event.hits = event.kind === DebugKind.hardware ? 1 << index : 0;
     event.addressLow = debug.linearLow();
     event.addressHigh = debug.linearHigh();
     debug.watchHit = -1;

@@ -186,13 +186,13 @@ export class Debugger extends EventEmitter<DebuggerEventMap> {
   private sort(events: readonly DebugEvent[]): DebugStop[] {
     const stops: DebugStop[] = [];
     for (const event of events) {
-      const { vcpu, kind, detail } = event;
-      const hardware = this.armed[detail];
-      if (kind === DebugKind.step && (this.stepping === vcpu || this.until !== undefined))
+      const { vcpu, kind, hits } = event;
+      const hardware = this.armed.find((_, index) => hits & (1 << index));
+      if (hardware !== undefined) stops.push({ vcpu, reason: 'hardware', hardware });
+      else if (kind === DebugKind.step && (this.stepping === vcpu || this.until !== undefined))
         stops.push({ vcpu, reason: 'step' });
-      else if (kind === DebugKind.hardware && hardware !== undefined)
-        stops.push({ vcpu, reason: 'hardware', hardware });
-      else if (kind !== DebugKind.step && this.isOurs(event)) stops.push({ vcpu, reason: 'breakpoint' });
+      else if ((kind !== DebugKind.step || hits !== 0) && this.isOurs(event))
+        stops.push({ vcpu, reason: 'breakpoint' });
       else this.machine.deliverTrap(vcpu, kind as DebugKind);
     }
     return stops;

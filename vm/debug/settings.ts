@@ -33,12 +33,12 @@ export const NO_DEBUGGING: DebugSettings = { software: [], hardware: [], step: u
 
 /** Why a vCPU has stopped: {@link DebugEvent.kind}. */
 export const DebugKind = {
-  /** It has done its one instruction. */
+  /** It has done its one instruction; perhaps with {@link DebugEvent.hits}. */
   step: 1,
   /** It is at an instruction of {@link DebugSettings.software}, which it has not done. */
   software: 2,
   /**
-   * Something of {@link DebugSettings.hardware}; {@link DebugEvent.detail} says which. Beyond its end: one of
+   * Something of {@link DebugSettings.hardware}; {@link DebugEvent.hits} says what. Beyond its end: one of
    * `software` that the engine has set in the same way.
    */
   hardware: 3,
@@ -50,8 +50,11 @@ export interface DebugEvent {
   vcpu: number;
   /** A {@link DebugKind}. */
   kind: number;
-  /** Index in {@link DebugSettings.hardware}. */
-  detail: number;
+  /**
+   * Indices in {@link DebugSettings.hardware}, as bits. A processor also reports debug registers that match without being
+   * enabled, as others have left them there (SDM volume 3B, 17.2.3): what wasn't asked for says nothing.
+   */
+  hits: number;
   /** The linear address of the instruction, for `software`. */
   addressLow: number;
   addressHigh: number;
@@ -59,5 +62,5 @@ export interface DebugEvent {
 
 /** An empty one, for a vCPU to refill. */
 export function debugEvent(vcpu: number): DebugEvent {
-  return { vcpu, kind: 0, detail: 0, addressLow: 0, addressHigh: 0 };
+  return { vcpu, kind: 0, hits: 0, addressLow: 0, addressHigh: 0 };
 }

@@ -36,8 +36,9 @@ const HYPERCALL_RESULT = kvm_run_exit.hypercall.ret / 4;
 const SYSTEM_EVENT_TYPE = kvm_run_exit.system_event.type / 4;
 const KVM_SYSTEM_EVENT_CRASH = 3;
 const BREAKPOINT_VECTOR = 3;
-/** DR6, bits B0 to B3. SDM volume 3B, 17.2.3 */
+/** DR6, bits B0 to B3, and BS. SDM volume 3B, 17.2.3 */
 const DR6_HITS = 15;
+const DR6_STEP = 1 << 14;
 
 /** Runs one vCPU. All of its methods belong to the vCPU's thread. */
 export class KvmVcpu implements Vcpu {
@@ -153,11 +154,11 @@ export class KvmVcpu implements Vcpu {
     const dr6 = u32[kvm_run_exit.debug.dr6 / 4]!;
     debugEvent.addressLow = u32[kvm_run_exit.debug.pc / 4]! | 0;
     debugEvent.addressHigh = u32[kvm_run_exit.debug.pc / 4 + 1]! | 0;
-    if (u32[kvm_run_exit.debug.exception / 4] === BREAKPOINT_VECTOR) debugEvent.kind = DebugKind.software;
-    else if ((dr6 & DR6_HITS) !== 0) {
-      debugEvent.kind = DebugKind.hardware;
-      debugEvent.detail = 31 - Math.clz32(dr6 & -dr6 & DR6_HITS);
-    } else debugEvent.kind = DebugKind.step;
+    const isBreakpoint = u32[kvm_run_exit.debug.exception / 4] === BREAKPOINT_VECTOR;
+    debugEvent.hits = isBreakpoint ? 0 : dr6 & DR6_HITS;
+    if (isBreakpoint) debugEvent.kind = DebugKind.software;
+    else if (debugEvent.hits !== 0 && (dr6 & DR6_STEP) === 0) debugEvent.kind = DebugKind.hardware;
+    else debugEvent.kind = DebugKind.step;
   }
 
   private runFailed(): ExitReason {
