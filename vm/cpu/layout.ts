@@ -150,9 +150,12 @@ export const SECOND_ENTRIES = 1 << SECOND_ENTRIES_SHIFT;
 /** Their hash: the upper bits of a linear address's low word times this. */
 export const SECOND_MULTIPLIER = 0x9e37_79b1 | 0;
 
-/** The TLB: one for supervisor and one for user mode, 32 bytes an entry. */
-export const TLB = { supervisor: 0x10_0000, user: 0x14_0000 } as const;
-export const TLB_ENTRIES = 8192;
+/**
+ * The TLB: one for supervisor and one for user mode, 32 bytes an entry, direct-mapped. It covers 64 MiB: with half of that
+ * Linux's own data, at 16 MiB and on, met what it has of each CPU, at the top of RAM, in the same entries.
+ */
+export const TLB = { supervisor: 0x10_0000, user: 0x18_0000 } as const;
+export const TLB_ENTRIES = 16384;
 export const TLB_ENTRY_SHIFT = 5;
 export const TLB_READ_TAG = 0;
 export const TLB_WRITE_TAG = 8;

@@ -74,12 +74,21 @@ export interface MmuClient {
   writeDevice(gpa: number, bytes: number, host: number): void;
 }
 
+/** Addresses of TLB entries. */
+class EntryList {
+  readonly entries = new Int32Array(16384);
+  count = 0;
+}
+
+/** More than one entry: all have to be looked at. */
+const SEVERAL = -1;
+
 export class Mmu {
   private readonly memory: CpuMemory;
   private readonly client: MmuClient;
-  /** TLB entries of pages that aren't global, so that a CR3 load needs to clear only them. */
-  private readonly filled = new Int32Array(TLB_ENTRIES * 2);
-  private filledCount = 0;
+  /** TLB entries that have been filled, since there are too many to clear them all: of pages that aren't global, and are. */
+  private readonly filled = new EntryList();
+  private readonly filledGlobal = new EntryList();
   /** Pages that instructions were fetched from, direct-mapped; those of an older epoch have been flushed. */
   private readonly fetched = Array.from({ length: FETCH_ENTRIES }, () => ({
     epoch: 0,
@@ -91,8 +100,8 @@ export class Mmu {
   private epoch = 1;
   /** Linear addresses / 2 MiB where large pages have been split into entries. */
   private readonly large = new Set<number>();
-  /** Pages of RAM, by number, that an entry may let through to be written. */
-  private readonly writableCached: Uint8Array;
+  /** By pages of RAM: the entry that may let it through to be written; 0 for none, {@link SEVERAL} for more than one. */
+  private readonly writers: Int32Array;
   /** Result of the last walk: physical address of the page. */
   private page = 0;
   private writable = false;
@@ -108,21 +117,19 @@ export class Mmu {
   constructor(memory: CpuMemory, client: MmuClient) {
     this.memory = memory;
     this.client = client;
-    this.writableCached = new Uint8Array(memory.ramSize / 4096);
-    this.flushAll();
+    this.writers = new Int32Array(memory.ramSize / 4096);
+    for (const base of [TLB.supervisor, TLB.user]) {
+      memory.i32.fill(0, base >> 2, (base >> 2) + (TLB_ENTRIES << (TLB_ENTRY_SHIFT - 2)));
+      this.clear(base, 0);
+    }
   }
 
   // Flushing
 
   flushAll(): void {
     this.epoch++;
-    const { i32 } = this.memory;
-    for (const base of [TLB.supervisor, TLB.user]) {
-      i32.fill(0, base >> 2, (base >> 2) + (TLB_ENTRIES << (TLB_ENTRY_SHIFT - 2)));
-      this.clear(base, 0);
-    }
-    this.filledCount = 0;
-    this.writableCached.fill(0);
+    this.clearAll(this.filled);
+    this.clearAll(this.filledGlobal);
     this.large.clear();
     this.onFlush(-2);
   }
@@ -136,12 +143,28 @@ export class Mmu {
   /** All but global pages: a load of CR3. */
   flushNonGlobal(): void {
     this.epoch++;
-    for (let i = 0; i < this.filledCount; i++) {
-      const address = this.filled[i]!;
+    this.clearAll(this.filled);
+    this.onFlush(-1);
+  }
+
+  private clearAll(list: EntryList): void {
+    const { entries, count } = list;
+    for (let i = 0; i < count; i++) {
+      const address = entries[i]!;
+      const page = this.writtenBy(address);
+      if (page >= 0 && this.writers[page] === address) this.writers[page] = 0;
       this.clear(address & ~TLB_OFFSET, address & TLB_OFFSET);
     }
-    this.filledCount = 0;
-    this.onFlush(-1);
+    list.count = 0;
+  }
+
+  /** Number of the page of RAM that an entry lets through to be written, by its tag and addend; −1 for none. */
+  private writtenBy(address: number): number {
+    const { i32 } = this.memory;
+    const at = address >> 2;
+    const tag = i32[at + (TLB_WRITE_TAG >> 2)]!;
+    if ((tag & 0xfff) !== 0 || tag === noTag(address & TLB_OFFSET)) return -1;
+    return ((tag + i32[at + (TLB_ADDEND >> 2)]! - RAM_START) >>> 0) / 4096;
   }
 
   /** INVLPG. */
@@ -157,19 +180,21 @@ export class Mmu {
 
   /** Takes away the right to write a page of RAM by the fast path: code has been decoded from it. */
   protect(gpaPage: number): void {
-    if (this.writableCached[gpaPage] === 0) return;
-    this.writableCached[gpaPage] = 0;
-    const { i32 } = this.memory;
-    const host = RAM_START + gpaPage * 4096;
-    // Entries hold no physical address; the page's is its tag plus the addend.
-    for (const base of [TLB.supervisor, TLB.user]) {
-      for (let at = base >> 2, n = 0; n < TLB_ENTRIES; n++, at += 1 << (TLB_ENTRY_SHIFT - 2)) {
-        const tag = i32[at + (TLB_WRITE_TAG >> 2)]!;
-        if ((tag & 0xfff) === 0 && ((tag + i32[at + (TLB_ADDEND >> 2)]!) | 0) === (host | 0)) {
-          i32[at + (TLB_WRITE_TAG >> 2)] = noTag(n);
-        }
-      }
+    const writer = this.writers[gpaPage]!;
+    this.writers[gpaPage] = 0;
+    if (writer === 0) return;
+    if (writer !== SEVERAL) {
+      this.unwrite(writer, gpaPage);
+      return;
     }
+    for (const base of [TLB.supervisor, TLB.user])
+      for (let n = 0; n < TLB_ENTRIES; n++) this.unwrite(base + (n << TLB_ENTRY_SHIFT), gpaPage);
+  }
+
+  /** Takes away the right to write from an entry, if it is for this page. */
+  private unwrite(address: number, gpaPage: number): void {
+    if (this.writtenBy(address) !== gpaPage) return;
+    this.memory.i32[(address + TLB_WRITE_TAG) >> 2] = noTag(address & TLB_OFFSET);
   }
 
   // Walking
@@ -355,13 +380,18 @@ export class Mmu {
     i32[at + (TLB_WRITE_TAG >> 2)] = writable ? tag : noTag(entry);
     i32[at + (TLB_WRITE_TAG >> 2) + 1] = high;
     i32[at + (TLB_ADDEND >> 2)] = (RAM_START + page - (tag >>> 0)) | 0;
-    if (writable) this.writableCached[page / 4096] = 1;
+    if (writable) this.noteWriter(page / 4096, entryAddress);
     if (this.isLarge) this.large.add(high * 2048 + (low >>> 21));
-    if (!this.global) {
-      if (this.filledCount === this.filled.length) this.flushNonGlobal();
-      this.filled[this.filledCount++] = entryAddress;
-    }
+    const list = this.global ? this.filledGlobal : this.filled;
+    list.entries[list.count++] = entryAddress;
+    // This entry goes as well: whoever asked has its answer.
+    if (list.count === list.entries.length) this.flushAll();
     return RAM_START + page + (low & 0xfff);
+  }
+
+  private noteWriter(gpaPage: number, entryAddress: number): void {
+    const before = this.writers[gpaPage]!;
+    this.writers[gpaPage] = before === 0 || before === entryAddress ? entryAddress : SEVERAL;
   }
 
   /** Whether accesses to the page of a linear address are watched. */
