@@ -338,6 +338,20 @@ describe('the CPU', () => {
     expect(memory.reg(4)).toBe(0x30_0004);
   });
 
+  it('looks things up in small tables that lie across pages, in a loop that is compiled', () => {
+    // mov ecx, TURNS; l: movzx edx, cl; add eax, [edx * 4 + READ]; inc dword [edx * 4 + WRITTEN]; dec ecx; jnz l; hlt
+    const [READ, WRITTEN, turns] = [0x20_0000 - 512, 0x30_0000 - 100, 256 * 4000];
+    start([
+      ...[0xb9, ...word(turns), 0x0f, 0xb6, 0xd1, 0x03, 0x04, 0x95, ...word(READ)],
+      ...[0xff, 0x04, 0x95, ...word(WRITTEN), 0x49, 0x75, 0xec, 0xf4],
+    ]);
+    for (let i = 0; i < 256; i++) memory.set(RAM_START + READ + 4 * i, i * 3);
+    expect(run().end).toBe(CpuExit.halted);
+    expect(memory.reg(0)).toBe((4000 * 3 * (256 * 255)) / 2);
+    const counts = Array.from({ length: 256 }, (_, i) => memory.get(RAM_START + WRITTEN + 4 * i));
+    expect(counts).toEqual(counts.map(() => 4000));
+  });
+
   it('reads RAM and the device behind it in a loop that is compiled', () => {
     // mov dword [RAM − 4], 3; mov edi, RAM − 4; mov ecx, 9000; l: mov eax, [edi]; mov edx, [edi + 4]; add ebx, eax;
     // add esi, edx; dec ecx; jnz l; hlt

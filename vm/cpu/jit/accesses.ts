@@ -4,13 +4,18 @@
  * looks into the TLB for all of its bytes; the others find there what to add to their address. When the group reaches
  * across a page, or may not be written, the region is left at the first access, though that one might have gone well:
  * the interpreter then does the rest.
+ *
+ * Also finds those that look something up in a small table: they are nearly always in the page where they were before.
  */
 import { type Instruction, RIP_BASE } from '../decode.ts';
 import type { Form } from '../forms.ts';
 import { Expr, type Node, type Statement, Stmt } from '../ir/node.ts';
 import { ModeBit, Seg } from '../layout.ts';
-import { I32, I64 } from '../wasm/opcodes.ts';
+import { Convert, I32, I64 } from '../wasm/opcodes.ts';
+import { constantOf } from './constants.ts';
 
+/** An index below this belongs to a small table. */
+const SMALL = 0x1000;
 /** Most bytes of a group: the more, the more often it lies across pages. */
 const SPAN = 64;
 
@@ -40,6 +45,8 @@ export interface AccessingStep {
   readonly form: Form | undefined;
   readonly place: number;
   accesses: Accesses | undefined;
+  /** Whether its memory operand is an element of a small table. */
+  looksUp: boolean;
 }
 
 /** A number that is so far from something unknown: a root, which stands for the same value wherever it is met. */
@@ -84,6 +91,7 @@ export function findAccesses(
 /** What is known at the end of a block. */
 interface Known {
   readonly registers: (Value | undefined)[];
+  readonly small: number;
   readonly open: Map<number, OpenGroup>;
 }
 
@@ -92,6 +100,9 @@ class Finder {
   /** Bits of a whole register. */
   private readonly whole: number;
   private registers: (Value | undefined)[] = [];
+  /** Registers that hold a number below {@link SMALL}, as bits. */
+  private small = 0;
+  private smallTemps: boolean[] = [];
   private roots = 0;
   private open = new Map<number, OpenGroup>();
   /** Groups that were opened in the current block, to which writes may be added. */
@@ -112,10 +123,11 @@ class Finder {
       // What is relative to RIP is counted from the page's start.
       const inherited = before >= 0 && blocks[before]!.page === page ? known[before] : undefined;
       this.registers = inherited?.registers.slice() ?? new Array(16).fill(undefined);
+      this.small = inherited?.small ?? 0;
       this.open = new Map(inherited?.open);
       this.opened = new Set();
       for (const step of steps) this.step(step);
-      known[number] = { registers: this.registers, open: this.open };
+      known[number] = { registers: this.registers, small: this.small, open: this.open };
     }
     for (const { first, low, high, isWritten, members } of this.groups) {
       if (members.length < 2) continue;
@@ -130,6 +142,9 @@ class Finder {
   private step(step: AccessingStep): void {
     this.current = step;
     this.temps = [];
+    this.smallTemps = [];
+    const { isMemory, index } = step.instruction;
+    step.looksUp = isMemory && index >= 0 && (this.small & (1 << index)) !== 0;
     if (step.form !== undefined) this.list(step.form.template.statements);
   }
 
@@ -144,6 +159,7 @@ class Finder {
         if (a.op === Expr.load) this.access(a, a.a!, a.k, false);
         else if (a.op === Expr.probe) this.access(a, a.a!, a.k, true);
         this.temps[s.k] = this.valueOf(a);
+        this.smallTemps[s.k] = this.isSmall(a);
         break;
       }
       case Stmt.store:
@@ -167,6 +183,7 @@ class Finder {
       case Stmt.helper:
         // May do anything.
         this.registers.fill(undefined);
+        this.small = 0;
         this.open.clear();
         break;
       default:
@@ -177,12 +194,14 @@ class Finder {
   /** What may be done or not leaves nothing known of what it changes. */
   private forget(statements: readonly Statement[]): void {
     for (const { op, k, whenTrue, otherwise } of statements) {
-      if (op === Stmt.let) this.temps[k] = undefined;
-      else if (op === Stmt.setGpr) this.registers[k & 15] = undefined;
-      else if (op === Stmt.setOperand)
-        this.registers[this.current.instruction.registers[k]! & 15] = undefined;
+      if (op === Stmt.let) {
+        this.temps[k] = undefined;
+        this.smallTemps[k] = false;
+      } else if (op === Stmt.setGpr) this.lose(k & 15);
+      else if (op === Stmt.setOperand) this.lose(this.current.instruction.registers[k]! & 15);
       else if (op === Stmt.helper) {
         this.registers.fill(undefined);
+        this.small = 0;
         this.open.clear();
       }
       if (whenTrue !== undefined) this.forget(whenTrue);
@@ -190,9 +209,54 @@ class Finder {
     }
   }
 
+  private lose(register: number): void {
+    this.registers[register] = undefined;
+    this.small &= ~(1 << register);
+  }
+
   /** @param register - 16 and up are AH and its like */
   private set(register: number, size: number, value: Node): void {
-    this.registers[register & 15] = register < 16 && size === this.whole ? this.valueOf(value) : undefined;
+    const isSmall = size >= 32 && this.isSmall(value);
+    this.lose(register & 15);
+    if (isSmall) this.small |= 1 << register;
+    if (register < 16 && size === this.whole) this.registers[register] = this.valueOf(value);
+  }
+
+  /** Whether a value is below {@link SMALL} whatever registers and memory hold. */
+  private isSmall(n: Node): boolean {
+    switch (n.op) {
+      case Expr.temp:
+        return this.smallTemps[n.k] === true;
+      case Expr.gpr:
+        return n.h === 8 || (n.h >= 32 && (this.small & (1 << n.k)) !== 0);
+      case Expr.operand:
+        return (
+          n.h === 8 || (n.h >= 32 && (this.small & (1 << this.current.instruction.registers[n.k]!)) !== 0)
+        );
+      case Expr.load:
+        return n.k === 1;
+      case Convert.i64_extend_i32_u:
+        return this.isSmall(n.a!);
+      case I32.and:
+      case I64.and:
+        return this.isSmall(n.a!) || this.isSmall(n.b!) || this.isSmallConstant(n.b!);
+      case I32.shr_u: {
+        const by = this.constant(n.b!);
+        return by !== undefined && (by & 31) >= 20;
+      }
+      default:
+        return false;
+    }
+  }
+
+  private constant(n: Node): number | undefined {
+    const { instruction, form } = this.current;
+    return constantOf(n, instruction, form!);
+  }
+
+  private isSmallConstant(n: Node): boolean {
+    const value = this.constant(n);
+    return value !== undefined && value >= 0 && value < SMALL;
   }
 
   private access(at: Node | Statement, address: Node, bytes: number, isWritten: boolean): void {

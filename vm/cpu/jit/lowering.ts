@@ -39,6 +39,17 @@ export interface RegionLocals {
   readonly budget: number;
 }
 
+/** An instruction as it is emitted. */
+export interface EmittedStep {
+  readonly instruction: Instruction;
+  readonly form: Form;
+  readonly place: number;
+  readonly record: number;
+  readonly flagsLive: boolean;
+  readonly accesses: Accesses | undefined;
+  readonly looksUp: boolean;
+}
+
 /** What is known at compile time of the flags. */
 interface KnownFlags {
   readonly kind: number;
@@ -81,6 +92,8 @@ export class RegionLowering extends Lowering {
   private readonly entry: number;
   /** What the current instruction's accesses have in common with others. */
   private accesses: Accesses | undefined;
+  /** Whether its memory operand is an element of a small table. */
+  private looksUp = false;
   /** Locals for the addends of groups of accesses; used anew where nothing is known of them. */
   private readonly addends: number[] = [];
   private addendsUsed = 0;
@@ -160,15 +173,9 @@ export class RegionLowering extends Lowering {
   }
 
   /** Emits an instruction, without what its terminator does. */
-  instructionAt(
-    instruction: Instruction,
-    form: Form,
-    place: number,
-    record: number,
-    flagsLive: boolean,
-    accesses: Accesses | undefined,
-  ): void {
+  instructionAt({ instruction, form, place, record, flagsLive, accesses, looksUp }: EmittedStep): void {
     this.accesses = accesses;
+    this.looksUp = looksUp;
     this.instruction = instruction;
     this.form = form;
     this.place = place;
@@ -397,41 +404,74 @@ export class RegionLowering extends Lowering {
    * interpreter then begins the instruction anew, and goes on from there: compiled code has no slow paths, which
    * would take more room and more time to compile than all else.
    */
-  private guard(address: number, type: ValueType, bytes: number, tag: number): void {
-    const { code, tlb, entry } = this;
+  private guard(address: number, type: ValueType, bytes: number, tag: number, entry = this.entry): void {
+    const { code } = this;
+    this.unlessWithin(address, type, bytes, tag, () => {
+      code.get(address);
+      if (type === 'i64') code.op(Convert.i32_wrap_i64);
+      code.i32(12 - TLB_ENTRY_SHIFT);
+      code.op(I32.shr_u);
+      code.i32((TLB_ENTRIES - 1) << TLB_ENTRY_SHIFT);
+      code.op(I32.and);
+      code.tee(entry);
+    });
+    this.leaveTo(this.recordAddress);
+    code.end();
+  }
+
+  /**
+   * As {@link guard}, for an access that is nearly always in the page where it was the last time round the loop: looks at
+   * the entry that it had then first. The value read then needn't wait for its address, but for the way to it.
+   * @returns the local that has the entry's offset
+   */
+  private guardAgain(address: number, type: ValueType, bytes: number, tag: number): number {
+    const { code } = this;
+    // At first that is the first entry of all, whatever it is of.
+    const entry = code.local('i32');
+    this.unlessWithin(address, type, bytes, tag, () => code.get(entry));
+    this.guard(address, type, bytes, tag, entry);
+    code.end();
+    return entry;
+  }
+
+  /** Begins what is done unless bytes at an address are in the page of a TLB entry. @param entry - pushes its offset */
+  private unlessWithin(
+    address: number,
+    type: ValueType,
+    bytes: number,
+    tag: number,
+    entry: () => void,
+  ): void {
+    const { code, tlb } = this;
     const wide = type === 'i64';
     // Outside IA-32e mode no tag has a high half.
     const long = wide || (this.mode & ModeBit.longActive) !== 0;
+    const op = long ? I64 : I32;
     // At most 4096 − bytes behind the tag.
     code.get(address);
     if (long && !wide) code.op(Convert.i64_extend_i32_u);
-    code.get(address);
-    if (wide) code.op(Convert.i32_wrap_i64);
-    code.i32(12 - TLB_ENTRY_SHIFT);
-    code.op(I32.shr_u);
-    code.i32((TLB_ENTRIES - 1) << TLB_ENTRY_SHIFT);
-    code.op(I32.and);
-    code.tee(entry);
+    entry();
     code.memory(long ? Wasm.i64_load : Wasm.i32_load, tlb + tag);
-    const op = long ? I64 : I32;
     code.op(op.sub);
     if (long) code.i64(4096 - bytes);
     else code.i32(4096 - bytes);
     code.op(op.gt_u);
     code.if(undefined, false);
-    this.leaveTo(this.recordAddress);
-    code.end();
   }
 
   /** Pushes the host address for an access, or leaves it to the interpreter. */
   private reach(at: Node | Statement, address: number, type: ValueType, bytes: number, tag: number): void {
     const { code } = this;
     const access = this.accesses?.get(at);
-    if (access === undefined) this.guard(address, type, bytes, tag);
-    else if (access.isFirst) this.reachAll(access, address, type);
+    let { entry } = this;
+    if (access === undefined) {
+      // Without a loop there is no time before.
+      if (this.looksUp && !this.writesThrough) entry = this.guardAgain(address, type, bytes, tag);
+      else this.guard(address, type, bytes, tag);
+    } else if (access.isFirst) this.reachAll(access, address, type);
     code.get(address);
     if (type === 'i64') code.op(Convert.i32_wrap_i64);
-    if (access === undefined) this.addend();
+    if (access === undefined) this.addend(entry);
     else code.get(access.group.addend);
     code.op(I32.add);
   }
@@ -457,8 +497,8 @@ export class RegionLowering extends Lowering {
   }
 
   /** Pushes what the TLB entry that has been found adds to linear addresses. */
-  private addend(): void {
-    this.code.get(this.entry);
+  private addend(entry = this.entry): void {
+    this.code.get(entry);
     this.code.memory(Wasm.i32_load, this.tlb + TLB_ADDEND);
   }
 

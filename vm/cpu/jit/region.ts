@@ -72,6 +72,8 @@ interface Step {
   readonly summary: Summary | undefined;
   /** What its accesses to memory have in common with others'. */
   accesses: Accesses | undefined;
+  /** Whether its memory operand is an element of a small table. */
+  looksUp: boolean;
   flagsLive: boolean;
 }
 
@@ -153,7 +155,16 @@ class RegionEmitter {
       const known = instruction.decode(memory.u8, start + place, start + PAGE, block.mode) === Decoded.ok;
       const form = known ? formOf(instruction, block.mode) : undefined;
       const summary = form && summaryFor(form, instruction);
-      steps.push({ instruction, form, place, record, summary, accesses: undefined, flagsLive: true });
+      steps.push({
+        instruction,
+        form,
+        place,
+        record,
+        summary,
+        accesses: undefined,
+        looksUp: false,
+        flagsLive: true,
+      });
     }
     return steps;
   }
@@ -317,8 +328,7 @@ class RegionEmitter {
         code.bytes.u8(Wasm.unreachable);
         return;
       }
-      const { instruction, form, place, record, flagsLive, accesses } = step;
-      lowering.instructionAt(instruction, form, place, record, flagsLive, accesses);
+      lowering.instructionAt(step as Step & { form: Form });
     }
     this.knownAfter[node] = lowering.endBlock();
     const [first, second] = exits;
