@@ -45,6 +45,12 @@ describe.skipIf(unavailable !== undefined)(title, () => {
     expect(report.differing, report.format()).toBe(0);
   });
 
+  it('does so by plain evaluation', () => {
+    const cases = generateCases({ seed: 15, count: COUNT, groups: INTEGER_GROUPS });
+    const report = compare(oracle, new EngineUnderTest({ how: 'plain' }), cases);
+    expect(report.differing, report.format()).toBe(0);
+  });
+
   it('takes the same bytes for instructions, of the same length', () => {
     const cases = [...generateBytes({ seed: 10, count: 8000 })];
     const report = compare(
@@ -74,6 +80,12 @@ describe.skipIf(unavailable !== undefined)(`${title}: x87, MMX and SSE`, () => {
 
   it('executes vector instructions as the processor does', () => {
     const report = compare(oracle, engine, generateCases({ seed: 12, count: COUNT, groups: VECTOR_GROUPS }));
+    expect(report.differing, report.format()).toBe(0);
+  });
+
+  it('does so by plain evaluation', () => {
+    const cases = generateCases({ seed: 16, count: COUNT, groups: VECTOR_GROUPS });
+    const report = compare(oracle, new EngineUnderTest({ how: 'plain' }), cases);
     expect(report.differing, report.format()).toBe(0);
   });
 

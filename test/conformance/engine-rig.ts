@@ -33,8 +33,17 @@ function handlers(): HandlerModule | undefined {
   }
 }
 
-/** @param compiles - whether the program may have a JIT */
-export function makeCpu(memory: CpuMemory, compiles: boolean, cpus = 1, host: Partial<CpuHost> = {}): CpuRig {
+/**
+ * @param compiles - whether the program may have a JIT
+ * @param Program - which kind of program it is
+ */
+export function makeCpu(
+  memory: CpuMemory,
+  compiles: boolean,
+  cpus = 1,
+  host: Partial<CpuHost> = {},
+  Program: typeof CpuCode = CpuCode,
+): CpuRig {
   let tsc = 0;
   const apics = Array.from({ length: cpus }, (_, id) => {
     const apic = new LocalApic(`lapic${id}`, DeviceState.alone(LocalApic.layout), {
@@ -50,7 +59,7 @@ export function makeCpu(memory: CpuMemory, compiles: boolean, cpus = 1, host: Pa
     return apic;
   });
   const undefinedInstructions = new Map<string, number>();
-  const program = new CpuCode(memory, handlers(), compiles);
+  const program = new Program(memory, handlers(), compiles);
   const cpu = new Cpu(memory, program, apics, {
     cpuid: (index, leaf, subleaf) => cpuid(leaf, subleaf, { index, cpus, long: true }),
     tsc: () => ++tsc,

@@ -1,5 +1,5 @@
 /**
- * The CPU in TypeScript (vm/cpu) as a CPU under test: has it execute a case's one instruction, in one of three
+ * The CPU in TypeScript (vm/cpu) as a CPU under test: has it execute a case's one instruction, in one of four
  * ways.
  *
  * Exceptions are delivered for real, through an IDT to a kernel that has no code: that CPL is 0 afterwards says
@@ -7,9 +7,11 @@
  * state. So delivery is tested along with the instruction. Decoded and compiled blocks end like cases on the
  * oracle: at the INT3 that is everywhere but in the instruction.
  */
+import { CpuCode } from '../../vm/cpu/code.ts';
 import { CpuExit } from '../../vm/cpu/cpu.ts';
 import { Decoded, Instruction, RIP_BASE } from '../../vm/cpu/decode.ts';
 import { RAM_START, State } from '../../vm/cpu/layout.ts';
+import { PlainCode } from '../../vm/cpu/lower/plain-code.ts';
 import { CpuMemory, createCpuMemory } from '../../vm/cpu/memory.ts';
 import { buildAddressSpace, mapCode, type Paging, Physical, RAM_SIZE } from './address-space.ts';
 import type { CpuUnderTest } from './compare.ts';
@@ -17,12 +19,15 @@ import { type CpuRig, makeCpu } from './engine-rig.ts';
 import { CaseState, startOf } from './engine-state.ts';
 import { type Case, Layout, type Result } from './records.ts';
 
+/**
+ * `step`: the instruction by itself, as for single steps (default). `plain`: by itself, too, by plain evaluation of its
+ * template. `interp`: as a decoded block, at full speed. `jit`: as compiled code.
+ */
+export const HOWS = ['step', 'plain', 'interp', 'jit'] as const;
+export type How = (typeof HOWS)[number];
+
 export interface EngineOptions {
-  /**
-   * `step`: the instruction by itself, as for single steps (default). `interp`: as a decoded block, at full
-   * speed. `jit`: as compiled code.
-   */
-  readonly how?: 'step' | 'interp' | 'jit';
+  readonly how?: How;
   /**
    * What 32- and 16-bit code runs under: compatibility mode of a 64-bit kernel, as on the oracle (default), or
    * protected mode of a 32-bit one, which should look the same to user code.
@@ -48,7 +53,8 @@ const PAGE = 0x1000;
 
 export class EngineUnderTest implements CpuUnderTest {
   readonly name: string;
-  readonly #how: 'step' | 'interp' | 'jit';
+  readonly #how: How;
+  readonly #isStepping: boolean;
   readonly #memory: CpuMemory;
   readonly #ram: Buffer;
   readonly #state: CaseState;
@@ -67,20 +73,26 @@ export class EngineUnderTest implements CpuUnderTest {
     const { how = 'step', paging = 'long' } = options;
     this.name = `vm/cpu ${how}${paging === 'long' ? '' : `, ${paging} paging`}`;
     this.#how = how;
-    const ramSize = RAM_SIZE + (how === 'step' ? 0 : PAGES_OF_CODE * PAGE);
+    this.#isStepping = how === 'step' || how === 'plain';
+    const ramSize = RAM_SIZE + (this.#isStepping ? 0 : PAGES_OF_CODE * PAGE);
     const memory = createCpuMemory(ramSize);
     this.#memory = new CpuMemory(memory, ramSize);
     this.#ram = Buffer.from(memory.buffer, RAM_START, ramSize);
-    this.#rig = makeCpu(this.#memory, how === 'jit');
+    this.#rig = this.#makeRig();
     this.#state = new CaseState(this.#memory, this.#ram, paging, () => this.#rig.cpu.updateMode());
+  }
+
+  #makeRig(): CpuRig {
+    const Program = this.#how === 'plain' ? PlainCode : CpuCode;
+    return makeCpu(this.#memory, this.#how === 'jit', 1, {}, Program);
   }
 
   /** Decodes or compiles the code of cases that will be run next. */
   prepare(cases: readonly Case[]): void {
-    if (this.#how === 'step') return;
+    if (this.#isStepping) return;
     if (cases.length > PAGES_OF_CODE) throw new RangeError(`no more than ${PAGES_OF_CODE} cases at once`);
     // A new one each time: in V8, a table that many modules import gets slower with each.
-    this.#rig = makeCpu(this.#memory, this.#how === 'jit');
+    this.#rig = this.#makeRig();
     const { cpu, program } = this.#rig;
     this.#pageOf.clear();
     let waiting = 0;
@@ -113,7 +125,7 @@ export class EngineUnderTest implements CpuUnderTest {
     this.#unclean = true;
     this.#state.load(c);
     if ((c.seed & 15) === 0) for (const page of PAGES) this.#rig.cpu.mmu.flushPage(page, 0);
-    const moved = this.#how === 'step' ? this.#step(c) : this.#runBlocks(c);
+    const moved = this.#isStepping ? this.#step(c) : this.#runBlocks(c);
     const result = this.#state.take(c, moved);
     this.#unclean = false;
     return result;
@@ -150,7 +162,7 @@ export class EngineUnderTest implements CpuUnderTest {
   #check(exit: CpuExit): void {
     if (exit === CpuExit.slice) return;
     // It waits for an answer that it won't get.
-    this.#rig = makeCpu(this.#memory, this.#how === 'jit');
+    this.#rig = this.#makeRig();
     throw new Error(
       exit === CpuExit.shutdown ? 'the CPU has shut down' : `the CPU wants a device (exit ${exit})`,
     );

@@ -9,7 +9,7 @@ import { parseArgs } from 'node:util';
 import { generateBytes } from './bytes.ts';
 import { GROUPS, generateCases, INTEGER_GROUPS } from './cases.ts';
 import { Comparison } from './compare.ts';
-import { EngineUnderTest } from './engine.ts';
+import { EngineUnderTest, HOWS, type How } from './engine.ts';
 import { Oracle, OracleError } from './oracle.ts';
 import type { Mode } from './records.ts';
 
@@ -20,7 +20,8 @@ const USAGE = `usage: main.js [options]
                   integer stands for those of general-purpose instructions; bytes, alone, for random opcodes
   --modes 64,32   only these (default 64,32,16)
   --mnemonic add  only forms of this mnemonic
-  --how interp    as blocks of the interpreter, or jit: compiled (default step: by single steps)
+  --how interp    as blocks of the interpreter, or jit: compiled, or plain: by plain evaluation
+                  (default step: by single steps)
   --paging legacy 16- and 32-bit code under a 32-bit kernel's paging
   --findings N    differences shown per group (default 5)`;
 
@@ -52,7 +53,7 @@ function main(): number {
   if (modes.some((mode) => mode !== 64 && mode !== 32 && mode !== 16))
     return refuse('modes are 64, 32 and 16');
   const { how, paging } = values;
-  if (how !== 'step' && how !== 'interp' && how !== 'jit') return refuse('how is step, interp or jit');
+  if (!isHow(how)) return refuse(`how is ${HOWS.join(', ')}`);
   if (paging !== 'long' && paging !== 'legacy') return refuse('paging is long or legacy');
   const count = Number(values.count);
   const seed = Number(values.seed);
@@ -84,6 +85,10 @@ function main(): number {
   console.log(report.format(Number(values.findings)));
   console.log(`seed ${seed}, ${rate(done, start)} cases a second`);
   return report.differing === 0 ? 0 : 1;
+}
+
+function isHow(how: string): how is How {
+  return (HOWS as readonly string[]).includes(how);
 }
 
 function rate(cases: number, start: number): number {

@@ -79,7 +79,10 @@ export class CodeCache {
   private readonly handlerOf: (form: Form) => number;
   private readonly hasCodeFlags: Uint8Array;
   private next = CODE_START;
-  private readonly instruction = new Instruction();
+  /** What has been decoded last. */
+  readonly instruction = new Instruction();
+  /** After {@link stepHead} its form; undefined when those bytes are no instruction. */
+  stepForm: Form | undefined;
   private readonly straddle = new Uint8Array(2 * INSTRUCTION_MAXIMUM);
   /** Blocks of one instruction that crosses into another page, by both pages. */
   private readonly straddling = new Map<string, number>();
@@ -444,11 +447,13 @@ export class CodeCache {
     memory.set(head + Op.taken, record);
     const result = instruction.decode(bytes, 0, INSTRUCTION_MAXIMUM, mode);
     let { length } = instruction;
+    this.stepForm = undefined;
     if (result !== Decoded.ok) {
       this.undefinedRecord(offset, instruction);
       length = 1;
     } else {
       const form = formOf(instruction, mode);
+      this.stepForm = form;
       this.allocate();
       this.fillRecord(record, offset, mode, form, instruction);
       const { terminator } = form.template;

@@ -8,7 +8,7 @@ import { type HandlerModule, slotOf } from './handlers.ts';
 import { LARGE, type Reach, SMALL } from './jit/plan.ts';
 import { type CompiledRegion, RegionCompiler } from './jit/region.ts';
 import { Op } from './layout.ts';
-import { BASE_FUNCTIONS, HANDLER, type HostFunction } from './lower/base.ts';
+import { BASE_FUNCTIONS, HANDLER, type HostFunctions } from './lower/base.ts';
 import {
   beginBaseModule,
   FIRST_HANDLER,
@@ -88,7 +88,7 @@ export class CpuCode {
   }
 
   /** Instantiates the base module over what it imports. */
-  attach(host: Record<HostFunction, unknown>, cache: CodeCache): void {
+  attach(host: HostFunctions, cache: CodeCache): void {
     this.cache = cache;
     cache.onInvalidate = (page) => {
       for (const { head } of page.blocks) {

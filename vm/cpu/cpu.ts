@@ -30,7 +30,7 @@ import {
   State,
   TLB,
 } from './layout.ts';
-import { type HostFunction, STACK_ACCESS } from './lower/base.ts';
+import { type HostFunctions, STACK_ACCESS } from './lower/base.ts';
 import { Handler } from './lower/base-module.ts';
 import type { CpuMemory } from './memory.ts';
 import { Mmu, type MmuClient } from './mmu.ts';
@@ -1095,7 +1095,7 @@ export class Cpu implements CpuContext, MmuClient {
   }
 
   /** What handlers and regions import. */
-  private hostFunctions(): Record<HostFunction, (...args: number[]) => unknown> {
+  private hostFunctions(): HostFunctions {
     const { memory, mmu, code } = this;
     const low = State.faultAddress >> 2;
     return {

@@ -113,21 +113,33 @@ class FunctionLowering extends Lowering {
 
 type Define = (name: BaseFunction, emit: (code: Code) => void) => void;
 
-/** Defines the base module's functions for SSE and x87. */
-export function defineFloat(define: Define, functions: FunctionIndices): void {
-  const functionOf = (name: BaseFunction, meaning: (b: Builder, ...parameters: Node[]) => Node): void => {
-    define(name, (code) => {
-      const b = new Builder({ repeat: 0, mode: 'long', size: 64, addressSize: 64 });
-      const parameters = BASE_FUNCTIONS[name].params.map((type, index) => parameter(b, type, index));
-      const result = meaning(b, ...parameters);
-      FunctionLowering.lower(b.template(), result, functions, code);
-    });
+/** A function of the base module that is written as a meaning: its parameters are register operands. */
+export interface FunctionMeaning {
+  readonly template: Template;
+  readonly result: Node;
+}
+
+/** The base module's functions for SSE and x87. */
+export function floatFunctions(): ReadonlyMap<BaseFunction, FunctionMeaning> {
+  const functions = new Map<BaseFunction, FunctionMeaning>();
+  const define = (name: BaseFunction, meaning: (b: Builder, ...parameters: Node[]) => Node): void => {
+    const b = new Builder({ repeat: 0, mode: 'long', size: 64, addressSize: 64 });
+    const parameters = BASE_FUNCTIONS[name].params.map((type, index) => parameter(b, type, index));
+    const result = meaning(b, ...parameters);
+    functions.set(name, { template: b.template(), result });
   };
-  defineX87(functionOf, baseIndex);
-  functionOf('floatSlow64', (b, op, x, y) => scalar(b, 64, op, x, y));
-  functionOf('floatSlow32', (b, op, x, y) => scalar(b, 32, op, x, y));
-  functionOf('floatSlowPacked64', (b, op, x, y) => packed(b, 64, op, x, y));
-  functionOf('floatSlowPacked32', (b, op, x, y) => packed(b, 32, op, x, y));
+  defineX87(define, baseIndex);
+  define('floatSlow64', (b, op, x, y) => scalar(b, 64, op, x, y));
+  define('floatSlow32', (b, op, x, y) => scalar(b, 32, op, x, y));
+  define('floatSlowPacked64', (b, op, x, y) => packed(b, 64, op, x, y));
+  define('floatSlowPacked32', (b, op, x, y) => packed(b, 32, op, x, y));
+  return functions;
+}
+
+/** Defines them. */
+export function defineFloat(define: Define, functions: FunctionIndices): void {
+  for (const [name, { template, result }] of floatFunctions())
+    define(name, (code) => FunctionLowering.lower(template, result, functions, code));
 }
 
 function parameter(b: Builder, type: ValueType, index: number): Node {

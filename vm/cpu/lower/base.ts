@@ -44,6 +44,7 @@ export const HOST_FUNCTIONS = {
   hot: signature('i32'),
 } as const satisfies Record<string, Signature>;
 export type HostFunction = keyof typeof HOST_FUNCTIONS;
+export type HostFunctions = Readonly<Record<HostFunction, (...args: number[]) => unknown>>;
 
 /** Functions that the base module defines. */
 export const BASE_FUNCTIONS = {
