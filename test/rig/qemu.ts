@@ -11,13 +11,13 @@ import { RigError } from './tools.ts';
 export const END_MARK = 'type2-rig-status';
 const MEMORY_MIB = 3072;
 /**
- * Guests run on CPUs 1 and 2, and none on CPU 0, which isolcpus= keeps programs off. Under TCG every CPU that
+ * Guests run on CPU 1, and none on CPU 0, which isolcpus= keeps programs off. Under TCG every CPU that
  * loads x87 state (FXRSTOR, XRSTOR, FLDENV) writes to hflags2 of the first CPU, without a lock: QEMU's
  * cpu_clear_ignne(), to this day. Now and then that undoes what the first CPU itself writes there, and a
  * #VMEXIT then goes on in guest mode: KVM finds its own registers in the guest's VMCB, and the guest stands
- * still. Seen about once in forty boots.
+ * still. Seen about once in forty boots. More CPUs would make it quicker, and the races below likelier.
  */
-const CPUS = '3';
+const CPUS = '2';
 const OFF_CPU_0 = 'isolcpus=0';
 /**
  * VMRUN changes interrupt_request without a lock (helper_vmrun(), up to QEMU 10.1), and an interrupt of a device or of
@@ -27,11 +27,11 @@ const OFF_CPU_0 = 'isolcpus=0';
 const PERIODIC_TIMER = 'nohz=off highres=off';
 
 /**
- * Seconds without a line after which nothing more is to be expected: a test waits for each of its guests or sessions for
- * {@link PATIENCE_S}, two at most, and takes four seconds mostly. Seen now and then, in the middle of any test: CPUs
+ * Seconds without a line after which nothing more is to be expected: a test waits so long for its guests or sessions
+ * (PATIENCE_S in suite/support.ts), and takes four seconds mostly. Seen now and then, in the middle of any test: CPUs
  * were busy, and no time-out inside came.
  */
-const SILENCE_S = 240;
+const SILENCE_S = 200;
 
 /** A boot that came to no end: whatever ran has not been judged. */
 export class RigStandsStill extends RigError {}

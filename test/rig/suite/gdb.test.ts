@@ -209,7 +209,7 @@ test('gdb interrupts a running Linux, looks at its memory and both vCPUs, steps,
 
 const WIDTHS: readonly Width[] = [16, 32, 64];
 /** Of one session, in seconds. */
-const SESSION_S = PATIENCE_S;
+const SESSION_S = 2 * PATIENCE_S;
 const noGdb = missingTools() ?? false;
 
 for (const width of WIDTHS) {

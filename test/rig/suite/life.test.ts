@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { linux, runGuest, show, startGuest, temporaryFolder, test } from './support.ts';
+import { linux, PATIENCE_S, runGuest, show, startGuest, temporaryFolder, test } from './support.ts';
 
 const folder = temporaryFolder();
 
@@ -86,7 +86,7 @@ const PASTE = Number(process.env['TYPE2_PASTE_BYTES'] ?? 65536);
 test(`${PASTE} bytes that are pasted arrive whole`, async () => {
   const guest = startGuest([
     ...linux(`stty raw -echo; echo ready; head -c ${PASTE} | sha256sum`),
-    ...['--timeout', '900'],
+    ...['--timeout', String(PATIENCE_S + PASTE / 1024)],
   ]);
   await guest.printed('ready');
   const bytes = new Uint8Array(PASTE).map((_, i) => (i * 31 + (i >> 8)) & 0xff);

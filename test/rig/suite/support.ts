@@ -18,7 +18,7 @@ export const isEmulated = readFileSync('/proc/cpuinfo', 'latin1').includes('QEMU
 
 const CLI = join(root, 'dist/bin/main.cjs');
 /** For one guest or session, in seconds. Under emulation everything takes twenty to fifty times as long. */
-export const PATIENCE_S = 100;
+export const PATIENCE_S = 60;
 
 const plan = JSON.parse(process.env[PLAN] ?? '{"done":[]}') as { done: string[]; only?: string };
 const done = new Set(plan.done);
