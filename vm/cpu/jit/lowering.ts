@@ -90,6 +90,10 @@ export class RegionLowering extends Lowering {
     v128: { locals: [], used: 0 },
   };
   private readonly entry: number;
+  /** Depth of the block around the body, and what may have been changed at one of the ways out of it. */
+  private bodyDepth = 0;
+  private dirtyOut = 0;
+  private flagsDirtyOut = false;
   /** What the current instruction's accesses have in common with others. */
   private accesses: Accesses | undefined;
   /** Whether its memory operand is an element of a small table. */
@@ -110,18 +114,20 @@ export class RegionLowering extends Lowering {
 
   /** Whether registers and the budget are in memory at any time, and only read from their locals. */
   private readonly writesThrough: boolean;
+  private readonly loops: boolean;
 
   constructor(
     code: Code,
     functions: FunctionIndices,
     mode: number,
     locals: RegionLocals,
-    writesThrough: boolean,
+    { writesThrough, loops }: { readonly writesThrough: boolean; readonly loops: boolean },
   ) {
     super(code, functions);
     this.mode = mode;
     this.locals = locals;
     this.writesThrough = writesThrough;
+    this.loops = loops;
     this.compared = {
       x32: code.local('i32'),
       y32: code.local('i32'),
@@ -406,7 +412,8 @@ export class RegionLowering extends Lowering {
    */
   private guard(address: number, type: ValueType, bytes: number, tag: number, entry = this.entry): void {
     const { code } = this;
-    this.unlessWithin(address, type, bytes, tag, () => {
+    code.i32(this.recordAddress);
+    this.notWithin(address, type, bytes, tag, () => {
       code.get(address);
       if (type === 'i64') code.op(Convert.i32_wrap_i64);
       code.i32(12 - TLB_ENTRY_SHIFT);
@@ -415,8 +422,7 @@ export class RegionLowering extends Lowering {
       code.op(I32.and);
       code.tee(entry);
     });
-    this.leaveTo(this.recordAddress);
-    code.end();
+    this.leaveIf();
   }
 
   /**
@@ -428,20 +434,15 @@ export class RegionLowering extends Lowering {
     const { code } = this;
     // At first that is the first entry of all, whatever it is of.
     const entry = code.local('i32');
-    this.unlessWithin(address, type, bytes, tag, () => code.get(entry));
+    this.notWithin(address, type, bytes, tag, () => code.get(entry));
+    code.if(undefined, false);
     this.guard(address, type, bytes, tag, entry);
     code.end();
     return entry;
   }
 
-  /** Begins what is done unless bytes at an address are in the page of a TLB entry. @param entry - pushes its offset */
-  private unlessWithin(
-    address: number,
-    type: ValueType,
-    bytes: number,
-    tag: number,
-    entry: () => void,
-  ): void {
+  /** Pushes whether bytes at an address are not in the page of a TLB entry. @param entry - pushes its offset */
+  private notWithin(address: number, type: ValueType, bytes: number, tag: number, entry: () => void): void {
     const { code, tlb } = this;
     const wide = type === 'i64';
     // Outside IA-32e mode no tag has a high half.
@@ -456,7 +457,6 @@ export class RegionLowering extends Lowering {
     if (long) code.i64(4096 - bytes);
     else code.i32(4096 - bytes);
     code.op(op.gt_u);
-    code.if(undefined, false);
   }
 
   /** Pushes the host address for an access, or leaves it to the interpreter. */
@@ -466,7 +466,7 @@ export class RegionLowering extends Lowering {
     let { entry } = this;
     if (access === undefined) {
       // Without a loop there is no time before.
-      if (this.looksUp && !this.writesThrough) entry = this.guardAgain(address, type, bytes, tag);
+      if (this.looksUp && this.loops) entry = this.guardAgain(address, type, bytes, tag);
       else this.guard(address, type, bytes, tag);
     } else if (access.isFirst) this.reachAll(access, address, type);
     code.get(address);
@@ -502,12 +502,45 @@ export class RegionLowering extends Lowering {
     this.code.memory(Wasm.i32_load, this.tlb + TLB_ADDEND);
   }
 
+  // Ways out
+
+  /**
+   * What follows, up to {@link endBody}, is in a block that is left with a record: all ways out have the code in common
+   * that stores what has been changed.
+   */
+  beginBody(): void {
+    this.code.block('i32');
+    this.bodyDepth = this.code.depth;
+  }
+
+  endBody(): void {
+    const { code } = this;
+    code.end();
+    this.dirty = this.dirtyOut;
+    this.flagsDirty = this.flagsDirtyOut;
+    this.storeState();
+    code.returnCall(this.functions.go);
+  }
+
+  private noteWayOut(): void {
+    this.dirtyOut |= this.dirty;
+    this.flagsDirtyOut ||= this.flagsDirty;
+  }
+
   /** Out of the region, to a head or to an instruction of the interpreter. */
   leaveTo(record: number): void {
     const { code } = this;
-    this.storeState();
+    this.noteWayOut();
     code.i32(record);
-    code.returnCall(this.functions.go);
+    code.br(code.depth - this.bodyDepth);
+  }
+
+  /** The same when the condition on the stack is true, which is rare; the record is below it. */
+  private leaveIf(): void {
+    const { code } = this;
+    this.noteWayOut();
+    code.brIf(code.depth - this.bodyDepth, false);
+    code.drop();
   }
 
   /** Leaves it to the interpreter to begin the instruction anew and go on from there. */
@@ -515,13 +548,13 @@ export class RegionLowering extends Lowering {
     const { code } = this;
     const known = this.constant(s.a!);
     if (known === undefined || known !== 0) {
-      if (known === undefined) {
-        this.value(s.a!);
-        code.if(undefined, false);
+      if (known !== undefined) {
+        this.leaveTo(this.recordAddress);
+        return;
       }
-      this.leaveTo(this.recordAddress);
-      if (known !== undefined) return;
-      code.end();
+      code.i32(this.recordAddress);
+      this.value(s.a!);
+      this.leaveIf();
     }
     this.list(s.otherwise!);
   }
@@ -607,10 +640,9 @@ export class RegionLowering extends Lowering {
     const asked = this.guarded.get(s.k) ?? 0;
     if ((asked & s.h) === s.h) return;
     const { code } = this;
+    code.i32(this.recordAddress);
     this.value(s.a!);
-    code.if(undefined, false);
-    this.leaveTo(this.recordAddress);
-    code.end();
+    this.leaveIf();
     if (this.arms === 0) this.guarded.set(s.k, asked | s.h);
   }
 

@@ -22,6 +22,10 @@ import { type Call, type Exit, isLarge, LARGE, type Reach, type RegionBlock, Reg
 import { registerBit, type Summary, summaryFor, summaryOf } from './summary.ts';
 
 const PAGE = 4096;
+/** So many stores at ways out are no burden. */
+const STORES_FEW = 200;
+/** So many are worth one where a register changes, which a loop may do over and over. */
+const STORES_WORTH = 5;
 
 /** A compiled function. */
 export interface CompiledRegion {
@@ -135,11 +139,10 @@ class RegionEmitter {
     const calls = Math.max(...nodes.map(({ makes }) => makes?.depth ?? 0));
     this.returns = Array.from({ length: calls }, () => code.local('i64'));
     this.crosses = nodes.some(({ exits }) => exits.some(({ crossing }) => crossing !== undefined));
-    // Where nothing is done over and over, each register goes to memory as it changes: one store is less code than
-    // one at each way out.
-    const keepsBack = flow.isLoop.some((isLoop) => isLoop);
-    this.needed = keepsBack ? -1 : this.findNeeded();
-    this.lowering = new RegionLowering(code, functions, this.mode, this.locals, !keepsBack);
+    const loops = flow.isLoop.some((isLoop) => isLoop);
+    const writesThrough = !loops || this.leavesOften();
+    this.needed = loops ? -1 : this.findNeeded();
+    this.lowering = new RegionLowering(code, functions, this.mode, this.locals, { writesThrough, loops });
     this.findLiveFlags();
     this.dirtyAt = this.findDirty();
   }
@@ -188,6 +191,28 @@ class RegionEmitter {
       ccShift: code.local('i32'),
       budget: code.local('i32'),
     };
+  }
+
+  /**
+   * Whether there are so many ways out that it is less code to write each register to memory as it changes, with one
+   * store, than to store all that has changed at each way out.
+   */
+  private leavesOften(): boolean {
+    let written = 0;
+    let writes = 0;
+    let waysOut = 0;
+    for (const step of this.steps.flat()) {
+      const { instruction, form, summary } = step;
+      if (form === undefined || summary === undefined) continue;
+      const registers = writtenBy(instruction, form);
+      written |= registers;
+      writes += bits(registers);
+      waysOut += summary.accesses - safeAccesses(step);
+    }
+    for (const { exits } of this.nodes)
+      for (const { node, crossing } of exits) if (node < 0 || crossing !== undefined) waysOut++;
+    const stores = waysOut * bits(written);
+    return stores > STORES_FEW && stores > STORES_WORTH * writes;
   }
 
   /** Registers that are read before they are written, of a region without loops. */
@@ -280,8 +305,10 @@ class RegionEmitter {
     code.returnCall(this.functions.interpret);
     code.end();
     lowering.loadState(this.needed);
+    lowering.beginBody();
     this.tree(0);
     code.bytes.u8(Wasm.unreachable);
+    lowering.endBody();
     return code;
   }
 
@@ -504,12 +531,24 @@ class RegionEmitter {
   }
 }
 
+/** How many bits are set. */
+function bits(mask: number): number {
+  let count = 0;
+  for (let rest = mask; rest !== 0; rest &= rest - 1) count++;
+  return count;
+}
+
 /** Whether the region may be left in the middle of an instruction. */
-function mayEnd({ summary, accesses }: Step): boolean {
-  if (summary!.mayFault) return true;
+function mayEnd(step: Step): boolean {
+  const { mayFault, accesses } = step.summary!;
+  return mayFault || safeAccesses(step) < accesses;
+}
+
+/** How many of its accesses to memory others before them have made sure of. */
+function safeAccesses({ accesses }: Step): number {
   let safe = 0;
   if (accesses !== undefined) for (const { isFirst } of accesses.values()) if (!isFirst) safe++;
-  return safe < summary!.accesses;
+  return safe;
 }
 
 /** Registers that an instruction may change, as bits. */

@@ -88,10 +88,11 @@ export class Code {
     this.memory(code, address);
   }
 
-  block(): void {
+  /** @param type - of the value that is left; undefined for none */
+  block(type?: ValueType): void {
     this.depth++;
     this.bytes.u8(Wasm.block);
-    this.bytes.u8(Wasm.void);
+    this.blockType(type);
   }
 
   loop(): void {
@@ -108,9 +109,17 @@ export class Code {
     this.hint(likely);
     this.depth++;
     this.bytes.u8(Wasm.if);
+    this.blockType(type);
+  }
+
+  private blockType(type: ValueType | undefined): void {
     this.bytes.u8(
       type === undefined ? Wasm.void : { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b }[type],
     );
+  }
+
+  drop(): void {
+    this.bytes.u8(Wasm.drop);
   }
 
   private hint(likely: boolean | undefined): void {
