@@ -362,6 +362,18 @@ main:
         ADDRESSED "invlpg", NOT_CANONICAL, invlpg [rax]
         ADDRESSED "prefetch", NOT_CANONICAL, prefetcht0 [rax]
         ADDRESSED "lea", NOT_CANONICAL, lea rax, [rax]
+        ADDRESSED "jmp", NOT_CANONICAL, jmp rax
+        CHECK "call pushes nothing"
+        mov rax, NOT_CANONICAL
+        HERE
+        call rax
+        END_CHECK [last_sp]
+        CHECK "ret leaves RSP"
+        mov rax, NOT_CANONICAL
+        push rax
+        HERE
+        ret
+        END_CHECK [last_sp]
         CHECK "push"
         USER
         mov rsp, NOT_CANONICAL
