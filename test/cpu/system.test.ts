@@ -1,4 +1,7 @@
-/** What the guests of test/system don't come by: reserved bits of CR3, and watchpoints in long runs of string instructions. */
+/**
+ * What the guests of test/system don't come by: reserved bits of CR3 and of FXRSTOR's control word, and watchpoints in long
+ * runs of string instructions.
+ */
 import { describe, expect, it } from 'vitest';
 import { CpuExit } from '../../vm/cpu/cpu.ts';
 import { debugBuffer, writeDebugSettings } from '../../vm/cpu/debug.ts';
@@ -42,6 +45,15 @@ describe('MOV to CR3', () => {
     expect(() => writeControl(cpu, 3, 0, high)).toThrow();
     expect([FAULT.vector, FAULT.errorCode]).toEqual([Vector.GP, 0]);
   });
+});
+
+it('FXRSTOR takes the bits of the control word that there are, and sets bit 6', () => {
+  // fxrstor [0x300000]; hlt
+  const cpu = start([0x0f, 0xae, 0x0d, 0, 0, 0x30, 0, 0xf4]);
+  memory.u8.fill(0, RAM_START + 0x30_0000, RAM_START + 0x30_0200);
+  memory.u16[(RAM_START + 0x30_0000) >> 1] = 0xe080;
+  expect(cpu.run(10)).toBe(CpuExit.halted);
+  expect(memory.get(State.fpuControl)).toBe(0x40);
 });
 
 it.each([
