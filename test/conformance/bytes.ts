@@ -41,8 +41,7 @@ function isExcluded(o: Opcode): boolean {
     if ([0xcd, 0xf1, 0x9d, 0xcf, 0xc4, 0xc5, 0x62, 0x8f].includes(byte)) return true;
     // REP turns the condition of LOOPE and LOOPNE round on some AMD processors.
     if ((byte === 0xe0 || byte === 0xe1) && repeat) return true;
-    // Targets that aren't canonical: whether the jump faults, or the fetch. And CALL and JMP beyond a limit.
-    if ([0xc2, 0xc3].includes(byte) || (byte === 0xff && reg >= 2 && reg <= 5)) return true;
+    // CALL and JMP beyond a limit: here the jump faults, on vm/cpu, whose links know no limits, what comes there.
     return (byte === 0xe8 || byte === 0xe9) && mode === 16 && operandPrefix;
   }
   if (map === 1) {

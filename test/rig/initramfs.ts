@@ -162,6 +162,7 @@ function projectArchive(script: string, extra: ReadonlyMap<string, string>): str
     'guests',
     'bench',
     'test/labs',
+    'test/system',
     'package.json',
     ...DEPENDENCIES.map((name) => `node_modules/${name}`),
   ]) {

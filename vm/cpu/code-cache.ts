@@ -520,6 +520,7 @@ export class CodeCache {
     const first = Math.min(PAGE - offset, INSTRUCTION_MAXIMUM);
     bytes.set(memory.u8.subarray(RAM_START + gpa, RAM_START + gpa + first));
     if (first < INSTRUCTION_MAXIMUM && this.instruction.decode(bytes, 0, first, mode) === Decoded.needsMore) {
+      if (!is64) this.checkLimit(ripLow, first + 1);
       const nextLow = (low + first) | 0;
       const nextHigh = nextLow === 0 && is64 ? (high + 1) | 0 : high;
       const second = this.mmuOf().translateFetch(nextLow, nextHigh);
@@ -532,7 +533,13 @@ export class CodeCache {
     const before = this.next;
     const head = this.oneInstruction(this.page(Math.floor(gpa / PAGE)), offset, mode, bytes, 'stop');
     this.next = before;
+    if (!is64) this.checkLimit(ripLow, this.instruction.length);
     return head;
+  }
+
+  /** @throws FAULT: #GP for an instruction whose bytes are not all within the code segment */
+  private checkLimit(rip: number, length: number): void {
+    if ((rip >>> 0) + length - 1 > this.memory.u32[(State.segLimit >> 2) + Seg.cs]!) raise(Vector.GP, 0);
   }
 
   // Throwing away

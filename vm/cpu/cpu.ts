@@ -34,7 +34,17 @@ import { type HostFunctions, STACK_ACCESS } from './lower/base.ts';
 import { Handler } from './lower/base-module.ts';
 import type { CpuMemory } from './memory.ts';
 import { Mmu, type MmuClient } from './mmu.ts';
-import { type CpuContext, CR0, CR4, EFER, EFLAGS, isLong, isReal, isVirtual8086 } from './system/context.ts';
+import {
+  type CpuContext,
+  CR0,
+  CR4,
+  DebugStatus,
+  EFER,
+  EFLAGS,
+  isLong,
+  isReal,
+  isVirtual8086,
+} from './system/context.ts';
 import { ADDRESS_MSRS, MSR_AMD_INT_PENDING, PLAIN_MSRS } from './system/control-registers.ts';
 import { HELPERS } from './system/helpers.ts';
 import { deliver, deliverException, type InterruptSource } from './system/interrupts.ts';
@@ -186,6 +196,7 @@ export class Cpu implements CpuContext, MmuClient {
   load(): void {
     const from = savedState(this.current);
     this.memory.u8.copyWithin(State.gpr, from, from + State.end - State.gpr);
+    this.debug.reloadGuest(this.mmu);
     this.mmu.flushAll();
     this.updateMode();
   }
@@ -299,6 +310,7 @@ export class Cpu implements CpuContext, MmuClient {
   /** INIT, and what power-on leaves. */
   reset(): void {
     resetState(this.memory, this.current === 0);
+    this.debug.reloadGuest(this.mmu);
     this.mmu.flushAll();
     this.updateMode();
   }
@@ -320,7 +332,9 @@ export class Cpu implements CpuContext, MmuClient {
     if (stack32) mode |= ModeBit.stack32;
     if (cpl === 3) mode |= ModeBit.user;
     if (long) mode |= ModeBit.longActive;
-    this.setMode(mode | this.flatness(mode));
+    const flatness = this.flatness(mode);
+    this.setMode(mode | flatness);
+    this.noteCodeLimit(is64 || (flatness & ModeBit.flat) !== 0);
     memory.set64(State.linearMask, -1, is64 ? -1 : 0);
     memory.set64(
       State.ripMask,
@@ -340,6 +354,33 @@ export class Cpu implements CpuContext, MmuClient {
         (switched ? 4 : 0) |
         (emulated ? 8 : 0),
     );
+  }
+
+  /**
+   * Linear pages where an instruction may lie across the end of its segment: there they are executed one by one, each
+   * looked at before. Code that has been decoded knows nothing of limits, which is why these pages are never entered by
+   * the jump cache.
+   */
+  private limitFirst = 0;
+  private limitLast = -1;
+
+  private noteCodeLimit(isFlat: boolean): void {
+    const { memory } = this;
+    const limit = memory.u32[(State.segLimit >> 2) + Seg.cs]!;
+    const none = isFlat || limit === 0xffff_ffff;
+    const last = (memory.get(State.segBase + 8 * Seg.cs) + limit) >>> 0;
+    const limitFirst = none ? 0 : Math.max(0, last - INSTRUCTION_MAXIMUM) >>> 12;
+    const limitLast = none ? -1 : last >>> 12;
+    if (limitFirst === this.limitFirst && limitLast === this.limitLast) return;
+    this.limitFirst = limitFirst;
+    this.limitLast = limitLast;
+    for (let page = limitFirst; page <= limitLast; page++) this.code.jumps.forget(page);
+  }
+
+  private onLimitPage(): boolean {
+    if (this.limitLast < 0) return false;
+    const page = this.debug.linearLow() >>> 12;
+    return page >= this.limitFirst && page <= this.limitLast;
   }
 
   /** As {@link updateMode}, after a change of DS, ES, FS or GS alone. */
@@ -421,7 +462,8 @@ export class Cpu implements CpuContext, MmuClient {
         memory.get(State.interruptShadow) !== 0 ||
         this.replayCount > 0 ||
         this.trapFlag() ||
-        this.debug.onBreakpointPage();
+        this.debug.onBreakpointPage() ||
+        this.onLimitPage();
       if (single) this.step();
       else if (this.slice(end - this.executed)) {
         if (!exact) return CpuExit.slice;
@@ -477,6 +519,8 @@ export class Cpu implements CpuContext, MmuClient {
   }
 
   private isShutDown = false;
+  /** Why the running instruction ends in #DB: bits of DR6. */
+  private traps = 0;
   private inHelper = false;
   private isServing = false;
   /** Whether the slice shall end although there are instructions left. */
@@ -502,14 +546,27 @@ export class Cpu implements CpuContext, MmuClient {
     }
     this.executed += this.sliceStart - memory.get(State.budget);
     this.sliceStart = memory.get(State.budget);
+    this.takeTraps();
     this.program.compilePending();
     return short;
   }
 
   /** One instruction by itself: after STI, with TF, and for what has to be begun anew. */
   private step(): void {
-    const { memory } = this;
-    const hadTrap = this.trapFlag();
+    const { memory, debug } = this;
+    const flags = memory.get(State.eflags);
+    this.traps = flags & EFLAGS.TF ? DebugStatus.step : 0;
+    debug.guestHits = 0;
+    const reached = debug.guestBreakpoint();
+    if (reached !== 0 && this.replayCount === 0) {
+      if ((flags & EFLAGS.RF) === 0) {
+        this.traps = reached;
+        this.takeTraps();
+        return;
+      }
+      // It lets this instruction by, and no other.
+      memory.set(State.eflags, flags & ~EFLAGS.RF);
+    }
     memory.set(State.interruptShadow, 0);
     memory.set(State.budget, 1);
     this.sliceStart = 1;
@@ -529,12 +586,22 @@ export class Cpu implements CpuContext, MmuClient {
     memory.set(State.single, 0);
     this.executed += this.sliceStart - memory.get(State.budget);
     this.sliceStart = memory.get(State.budget);
-    if (!finished) return;
-    this.replayCount = 0;
-    if (hadTrap && this.pendingExit === CpuExit.slice) {
-      memory.set(State.dr + 32, memory.get(State.dr + 32) | 0x4000);
-      this.exception(Vector.DB, -1);
+    if (!finished) {
+      if (reached !== 0) memory.set(State.eflags, memory.get(State.eflags) | (flags & EFLAGS.RF));
+      return;
     }
+    this.replayCount = 0;
+    this.traps |= debug.guestHits;
+    this.takeTraps();
+  }
+
+  /** #DB, when there is a reason for it and the instruction is over. */
+  private takeTraps(): void {
+    const { memory, traps } = this;
+    if (traps === 0 || this.pendingExit !== CpuExit.slice) return;
+    this.traps = 0;
+    memory.set(State.dr + 32, memory.get(State.dr + 32) | traps);
+    this.exception(Vector.DB, -1);
   }
 
   /**
@@ -575,10 +642,7 @@ export class Cpu implements CpuContext, MmuClient {
     this.inHelper = this.isServing = this.isPlainAccess = false;
     if (thrown === INSTRUCTION_EXIT && INSTRUCTION_EXIT.kind === 'full') return true;
     if (thrown === INSTRUCTION_EXIT && INSTRUCTION_EXIT.kind === 'done') {
-      // State.rip is the next instruction, and only those after this one are given back to the budget.
-      const left = memory.u16[(this.record + Op.place + 2) >> 1]! - 1;
-      memory.set(State.budget, memory.get(State.budget) + left);
-      this.record = 0;
+      this.leaveInstruction();
       return true;
     }
     const onStack = this.usedStackSegment();
@@ -595,6 +659,7 @@ export class Cpu implements CpuContext, MmuClient {
       // A port access that ended the instruction before comes first; the fault will come again.
       if (this.pendingExit === CpuExit.io) return true;
       const { vector, errorCode, byAddress } = thrown;
+      this.traps = this.debug.guestHits = 0;
       if (vector === Vector.UD) this.noteUndefined();
       this.exception(byAddress && onStack ? Vector.SS : vector, errorCode);
       return true;
@@ -751,6 +816,33 @@ export class Cpu implements CpuContext, MmuClient {
   /** Whether an interrupt waits that the running vCPU would take now. */
   private get hasInterrupt(): boolean {
     return this.interruptWaits(this.current);
+  }
+
+  leaveInstruction(): void {
+    const { memory, record } = this;
+    if (record === 0) return;
+    // Only the instructions after this one are given back to the budget.
+    const left = memory.u16[((record & ~STACK_ACCESS) + Op.place + 2) >> 1]! - 1;
+    memory.set(State.budget, memory.get(State.budget) + left);
+    this.record = 0;
+  }
+
+  debugRegistersChanged(): void {
+    if (this.debug.reloadGuest(this.mmu)) this.mmu.flushAll();
+  }
+
+  settleResumeFlag(): void {
+    const { memory } = this;
+    if (this.debug.guestBreakpoint() === 0) memory.set(State.eflags, memory.get(State.eflags) & ~EFLAGS.RF);
+  }
+
+  trapAfter(status: number): void {
+    this.traps |= status;
+    this.leaveSoon();
+  }
+
+  inhibitTrap(): void {
+    this.traps = 0;
   }
 
   leaveNow(): never {
@@ -957,7 +1049,9 @@ export class Cpu implements CpuContext, MmuClient {
     } else if (this.pendingExit === CpuExit.mmio) {
       this.keep(this.replayCount++);
     }
+    const isOver = this.pendingExit === CpuExit.io;
     this.pendingExit = CpuExit.slice;
+    if (isOver) this.takeTraps();
   }
 
   /**
@@ -1138,7 +1232,13 @@ export class Cpu implements CpuContext, MmuClient {
       lookup: () => {
         this.record = 0;
         // At the end of a slice nothing is fetched any more, as that may fault.
-        if (code.isFull || memory.get(State.budget) === 0 || this.debug.onBreakpointPage()) this.leaveFull();
+        if (
+          code.isFull ||
+          memory.get(State.budget) === 0 ||
+          this.debug.onBreakpointPage() ||
+          this.onLimitPage()
+        )
+          this.leaveFull();
         return code.lookup();
       },
       decode: (head) => {

@@ -5,10 +5,11 @@
  * A linear page with a breakpoint is never entered by the jump cache: every way into it comes by the lookup,
  * which leaves guest code there (cpu.ts), and it is executed one instruction after the other, each looked at
  * before. All other code runs as it always does. A watched page gets no entry in the TLB, so that every access to
- * it comes by the MMU, which tells it here.
+ * it comes by the MMU, which tells it here. The guest's own breakpoints are found the same ways (guest-breakpoints.ts).
  */
 import { DebugKind, type DebugSettings, type HardwareAccess } from '../debug/settings.ts';
 import { INSTRUCTION_EXIT } from './fault.ts';
+import { GuestBreakpoints } from './guest-breakpoints.ts';
 import { ModeBit, Seg, State } from './layout.ts';
 import type { CpuMemory } from './memory.ts';
 import { type Mmu, pageNumber } from './mmu.ts';
@@ -97,9 +98,13 @@ export class CpuDebug {
   private version = 0;
   private readonly breakpoints = new Map<number, Breakpoint[]>();
   private readonly watchpoints = new Map<number, Watchpoint[]>();
+  private readonly guest: GuestBreakpoints;
+  /** Bits of DR6 of the guest's breakpoints that the running instruction has hit by an access. */
+  guestHits = 0;
 
   constructor(memory: CpuMemory, buffer = debugBuffer()) {
     this.memory = memory;
+    this.guest = new GuestBreakpoints(memory);
     this.words = new Int32Array(buffer);
     this.doubles = new Float64Array(buffer);
   }
@@ -121,13 +126,24 @@ export class CpuDebug {
       this.add(words[at]!, words[at + 1]!, words[at + 2]!, code, code === SOFTWARE ? 0 : hardware++);
     }
     this.hasBreakpoints = this.breakpoints.size > 0;
-    mmu.watch = this.watchpoints.size > 0 ? this : undefined;
+    this.setWatch(mmu);
     this.step = words[STEP]! - 1;
     this.until = this.doubles[UNTIL]!;
     this.watchHit = -1;
     const memoryWritten = words[MEMORY_WRITTEN] !== 0;
     words[MEMORY_WRITTEN] = 0;
     return { memoryWritten };
+  }
+
+  /** Takes over the guest's debug registers. @returns whether the TLB and the jump cache must be flushed */
+  reloadGuest(mmu: Mmu): boolean {
+    if (!this.guest.reload()) return false;
+    this.setWatch(mmu);
+    return true;
+  }
+
+  private setWatch(mmu: Mmu): void {
+    mmu.watch = this.watchpoints.size > 0 || this.guest.watchesAny ? this : undefined;
   }
 
   private add(low: number, high: number, length: number, code: number, index: number): void {
@@ -147,7 +163,15 @@ export class CpuDebug {
 
   /** Whether the page of State.rip has a breakpoint: its code is executed step by step. */
   onBreakpointPage(): boolean {
-    return this.hasBreakpoints && this.breakpoints.has(this.ripPage());
+    return (
+      (this.hasBreakpoints && this.breakpoints.has(this.ripPage())) ||
+      (this.guest.hasAny && this.guest.onPage(this.ripPage()))
+    );
+  }
+
+  /** Bits of DR6 of the guest's breakpoints on the instruction at State.rip. */
+  guestBreakpoint(): number {
+    return this.guest.hasAny ? this.guest.at(this.ripPage(), this.linearLow() & 0xfff) : 0;
   }
 
   /** Whether there is a breakpoint at State.rip. */
@@ -165,7 +189,7 @@ export class CpuDebug {
 
   /** Whether a linear page is watched. */
   isWatched(page: number): boolean {
-    return this.watchpoints.has(page);
+    return this.watchpoints.has(page) || this.guest.watches(page);
   }
 
   /**
@@ -175,6 +199,14 @@ export class CpuDebug {
    */
   access(low: number, high: number, bytes: number, isWrite: boolean, alone: boolean): void {
     const from = low & 0xfff;
+    const hits = this.guest.hits(pageNumber(low, high), from, bytes, isWrite);
+    if (hits !== 0) {
+      if (!alone) {
+        INSTRUCTION_EXIT.kind = 'step';
+        throw INSTRUCTION_EXIT;
+      }
+      this.guestHits |= hits;
+    }
     for (const watchpoint of this.watchpoints.get(pageNumber(low, high)) ?? []) {
       if (from >= watchpoint.to || from + bytes <= watchpoint.from) continue;
       if (!isWrite && !watchpoint.reads) continue;

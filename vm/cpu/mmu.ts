@@ -47,6 +47,14 @@ const PTE_D = 0x40;
 const PTE_PS = 0x80;
 const PTE_G = 0x100;
 
+/** Bits of an entry's high word: no execution; address bits beyond the 40 that CPUID tells; those that only IA-32e paging ignores. */
+const NX = 1 << 31;
+const RESERVED_HIGH = 0x000f_ff00;
+const IGNORED_HIGH = 0x7ff0_0000;
+/** Reserved bits of large pages' entries: of a 4 MiB page, and of 8-byte entries with PS by level. */
+const RESERVED_4M = 0x003f_e000;
+const RESERVED_LARGE = [0, 0, 0x001f_e000, 0x3fff_e000, PTE_PS];
+
 /** Low word of a tag that matches nothing: that of a page which would lie in another entry. */
 function noTag(entry: number): number {
   return entry === 0 ? 0x1000 : 0;
@@ -218,7 +226,8 @@ export class Mmu {
     const cr4 = memory.get(State.cr4);
     const efer = memory.get(State.efer);
     const cr3 = memory.u32[State.cr3 >> 2]!;
-    const nx = (efer & EFER_NXE) !== 0;
+    const reservedHigh =
+      (efer & EFER_NXE ? 0 : NX) | (efer & EFER_LMA ? RESERVED_HIGH : RESERVED_HIGH | IGNORED_HIGH);
     let rights = PTE_W | PTE_U;
     let noExecute = false;
     let entryAddress = 0;
@@ -231,8 +240,9 @@ export class Mmu {
       if ((entryLow & PTE_P) === 0) this.fault(low, high, access);
       rights &= entryLow;
       if (entryLow & PTE_PS && cr4 & CR4_PSE) {
+        // There is no PSE-36, whose address bits these would be.
+        if (entryLow & RESERVED_4M) this.fault(low, high, access | PageFault.present | PageFault.reserved);
         size = 22;
-        // PSE-36 has nothing here: RAM ends below 4 GiB.
         this.page = ((entryLow & 0xffc00000) | (low & 0x003ff000)) >>> 0;
       } else {
         this.setBits(entryAddress >>> 0, entryLow, PTE_A);
@@ -270,14 +280,12 @@ export class Mmu {
         entryLow = this.readEntry(entryAddress, low, high, access);
         entryHigh = this.readEntry(entryAddress + 4, low, high, access);
         if ((entryLow & PTE_P) === 0) this.fault(low, high, access);
-        if (entryHigh & 0x8000_0000) {
-          if (!nx) this.fault(low, high, access | PageFault.present | PageFault.reserved);
-          noExecute = true;
-        }
-        // Addresses beyond 40 bits are reserved: CPUID says so.
-        if (entryHigh & 0x000f_ff00) this.fault(low, high, access | PageFault.present | PageFault.reserved);
+        const isLast = level === 1 || (entryLow & PTE_PS) !== 0;
+        if (entryHigh & reservedHigh || (isLast && entryLow & RESERVED_LARGE[level]!))
+          this.fault(low, high, access | PageFault.present | PageFault.reserved);
+        if (entryHigh & NX) noExecute = true;
         rights &= entryLow;
-        if (level === 1 || (level <= 3 && entryLow & PTE_PS)) break;
+        if (isLast) break;
         this.setBits(entryAddress, entryLow, PTE_A);
         table = entryLow & ~0xfff;
         level--;

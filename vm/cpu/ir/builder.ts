@@ -592,8 +592,15 @@ export class Builder {
     this.isCall = true;
   }
 
-  /** #GP when a RIP, cut to the operand size, lies beyond the code segment: a jump there changes nothing. */
+  /**
+   * #GP when a RIP, cut to the operand size, lies beyond the code segment, or is not canonical: a jump there changes
+   * nothing.
+   */
   checkTarget(size: number, value: Node): void {
+    if (this.mode === 'long' && size === 64) {
+      const upper = this.const(64, 16);
+      this.raiseIf(this.ne(this.shrS(this.shl(value, upper), upper), value), Vector.GP, 0);
+    }
     if (this.mode !== 'segmented') return;
     this.raiseIf(
       this.gtU(this.truncate(size, value), this.field(State.segLimit + 4 * Seg.cs, 4)),

@@ -39,6 +39,13 @@ const privileged =
     b.helper(Helper.privileged, protectedOnly);
     meaning(b, ...operands);
   };
+/** #UD in real and virtual-8086 mode, before operands are looked at. */
+const protectedOnly =
+  (meaning: Meaning): Meaning =>
+  (b, ...operands) => {
+    if (b.mode === 'segmented') b.helper(Helper.protectedMode);
+    meaning(b, ...operands);
+  };
 /** The helper leaves a value in the scratch area for the operand. */
 const readFrom =
   (name: HelperName): Meaning =>
@@ -403,31 +410,37 @@ function defineAll(): void {
   define('0f 01 =d1', 'XSETBV', '', exit('xsetbv'));
   define('0f 01 =c1', 'VMCALL', '', exit('vmcall'));
   define('0f 01 =d9', 'VMMCALL', '', exit('vmcall'));
-  define('0f 00 /0', 'SLDT', 'Ev', (b, x) =>
-    storeSegment(b, x!, { kind: 'other', size: 16, index: Seg.ldtr }),
-  );
-  define('0f 00 /1', 'STR', 'Ev', (b, x) => storeSegment(b, x!, { kind: 'other', size: 16, index: Seg.tr }));
+  for (const [digit, name, index] of [
+    [0, 'SLDT', Seg.ldtr],
+    [1, 'STR', Seg.tr],
+  ] as const) {
+    const meaning: Meaning = (b, x) => storeSegment(b, x!, { kind: 'other', size: 16, index });
+    define(`0f 00 /${digit}`, name, 'Ev', protectedOnly(meaning));
+  }
   define('0f 00 /2', 'LLDT', 'Ew', privileged(exitWith('lldt'), 1));
   define('0f 00 /3', 'LTR', 'Ew', privileged(exitWith('ltr'), 1));
-  define('0f 00 /4', 'VERR', 'Ew', (b, x) => {
-    b.setField(State.scratch, 8, b.extendU(b.read(x!)));
-    b.helper(Helper.verr, 0);
-  });
-  define('0f 00 /5', 'VERW', 'Ew', (b, x) => {
-    b.setField(State.scratch, 8, b.extendU(b.read(x!)));
-    b.helper(Helper.verr, 1);
-  });
+  for (const [digit, name, forWriting] of [
+    [4, 'VERR', 0],
+    [5, 'VERW', 1],
+  ] as const) {
+    const meaning: Meaning = (b, x) => {
+      b.setField(State.scratch, 8, b.extendU(b.read(x!)));
+      b.helper(Helper.verr, forWriting);
+    };
+    define(`0f 00 /${digit}`, name, 'Ew', protectedOnly(meaning));
+  }
   for (const [opcode, name, which] of [
     ['0f 02', 'LAR', 0],
     ['0f 03', 'LSL', 1],
   ] as const) {
-    define(opcode, name, 'Gv Ew', (b, to, from) => {
+    const meaning: Meaning = (b, to, from) => {
       b.setField(State.scratch, 8, b.extendU(b.read(from!)));
       b.helper(Helper.lar, which);
       const loaded = b.field(State.scratch, 8);
       const found = b.field(State.scratch + 8, 4);
       b.if(found, () => b.write(to!, to!.size === 64 ? loaded : b.wrap(loaded)));
-    });
+    };
+    define(opcode, name, 'Gv Ew', protectedOnly(meaning));
   }
   define(
     '62',
@@ -445,13 +458,13 @@ function defineAll(): void {
     '63',
     'ARPL',
     'Ew Gw',
-    (b, x, y) => {
+    protectedOnly((b, x, y) => {
       const other = b.read(y!);
       const old = b.read(x!);
       const lower = b.let(b.ltU(b.and(old, b.i32(3)), b.and(other, b.i32(3))));
       b.if(lower, () => b.write(x!, b.or(b.and(old, b.i32(~3)), b.and(other, b.i32(3)))));
       b.setFlagBits(b.or(b.and(b.flagBits(), b.i32(~0x40)), b.shl(lower, b.i32(6))));
-    },
+    }),
     { not64: true },
   );
 

@@ -18,8 +18,9 @@ const STACK = 0xc093;
 
 export const syscall: Meaning = (b) => {
   if (b.mode !== 'long') return b.exit(Helper.syscall, b.size);
+  const traced = b.and(b.field(State.eflags, 4), b.i32(EFLAGS.TF));
   b.fallBack(
-    b.eqz(b.and(b.field(State.efer, 4), b.i32(EFER.SCE))),
+    b.or(b.eqz(b.and(b.field(State.efer, 4), b.i32(EFER.SCE))), traced),
     () => b.helper(Helper.syscall, b.size),
     () => {
       const flags = b.let(allFlags(b, ~(EFLAGS.RF | EFLAGS.VM)));
@@ -41,7 +42,7 @@ export const sysret: Meaning = (b) => {
   const upper = b.shrU(b.add(b.shrU(b.gpr(Reg.cx, 64), b.const(64, 47)), b.const(64, 1)), b.const(64, 1));
   const canonical = b.or(b.eqz(upper), b.eq(upper, b.const(64, 0x1_0000)));
   const enabled = b.ne(b.and(b.field(State.efer, 4), b.i32(EFER.SCE)), b.i32(0));
-  const untraced = b.eqz(b.and(flags, b.i32(EFLAGS.TF)));
+  const untraced = b.eqz(b.and(b.or(flags, b.field(State.eflags, 4)), b.i32(EFLAGS.TF)));
   b.fallBack(
     b.eqz(b.and(b.and(mayReturn(b), canonical), b.and(enabled, untraced))),
     () => b.helper(Helper.sysret, b.size),

@@ -7,6 +7,7 @@ const NAMES = [
   'stringBulk',
   'portString',
   'privileged',
+  'protectedMode',
   'in',
   'out',
   'ins',

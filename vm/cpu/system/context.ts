@@ -28,6 +28,16 @@ export interface CpuContext {
   portAccess(port: number, bytes: 1 | 2 | 4, isWrite: boolean): void;
   /** Port access of a string instruction: data at a host address in the CPU's memory. */
   portString(port: number, bytes: 1 | 2 | 4, isWrite: boolean): void;
+  /** Debug registers have changed. */
+  debugRegistersChanged(): void;
+  /** After IRET: RF stays only where a breakpoint waits that it is for. */
+  settleResumeFlag(): void;
+  /** What is raised from here on is not the running instruction's: State.rip says where the CPU is. */
+  leaveInstruction(): void;
+  /** Raises #DB when the instruction is over. @param status - bits of {@link DebugStatus} */
+  trapAfter(status: number): void;
+  /** No single-step trap after this instruction, though TF was set when it began. */
+  inhibitTrap(): void;
   /** Whether this instruction has got answers from devices. */
   readonly hasTouchedDevice: boolean;
   /** Whether a repeated instruction is left after each element: with TF, and for a debugger. */
@@ -43,6 +53,9 @@ export interface CpuContext {
   getTpr(): number;
   setTpr(value: number): void;
 }
+
+/** What #DB says in DR6. SDM volume 3B, 18.2.3. */
+export const DebugStatus = { access: 1 << 13, step: 1 << 14, task: 1 << 15 } as const;
 
 export const CR0 = {
   PE: 1,

@@ -5,8 +5,8 @@
 import { generalProtection, raise, Vector } from '../fault.ts';
 import { MSR_KVM_SYSTEM_TIME, MSR_KVM_WALL_CLOCK } from '../kvm-clock.ts';
 import { Seg, State } from '../layout.ts';
-import { type CpuContext, CR0, CR4, EFER } from './context.ts';
-import { Attribute } from './segments.ts';
+import { type CpuContext, CR0, CR4, DebugStatus, EFER } from './context.ts';
+import { Attribute, is64BitCode } from './segments.ts';
 
 /** Bits of CR4 that CPUID's features allow. */
 const CR4_ALLOWED =
@@ -22,6 +22,9 @@ const CR4_ALLOWED =
   CR4.OSFXSR |
   CR4.OSXMMEXCPT |
   CR4.SMEP;
+
+/** Physical addresses have 40 bits, as CPUID says: those of them in a high word. */
+const PHYSICAL_HIGH = 0xff;
 
 export function readControl(cpu: CpuContext, number: number): [number, number] {
   const { memory } = cpu;
@@ -50,6 +53,7 @@ export function writeControl(cpu: CpuContext, number: number, low: number, high:
       memory.set64(State.cr2, low, high);
       return;
     case 3:
+      if (high & ~PHYSICAL_HIGH) generalProtection();
       memory.set64(State.cr3, low, high);
       mmu.flushNonGlobal();
       return;
@@ -74,6 +78,7 @@ export function writeCr0(cpu: CpuContext, value: number): void {
     CR0.ET;
   if ((next & CR0.PG && !(next & CR0.PE)) || (next & CR0.NW && !(next & CR0.CD))) generalProtection();
   let efer = memory.get(State.efer);
+  if (old & CR0.PG && !(next & CR0.PG) && is64BitCode(memory)) generalProtection();
   if ((old ^ next) & CR0.PG) {
     if (next & CR0.PG && efer & EFER.LME) {
       if (!(memory.get(State.cr4) & CR4.PAE) || memory.get(State.segAttributes + 4 * Seg.cs) & Attribute.l)
@@ -97,18 +102,33 @@ function writeCr4(cpu: CpuContext, value: number): void {
   cpu.updateMode();
 }
 
+const DR7_GD = 1 << 13;
+const DR7_RESERVED = 0xd800;
+
 export function readDebug(cpu: CpuContext, number: number): [number, number] {
   const { memory } = cpu;
+  detectAccess(cpu);
   const at = State.dr + 8 * debugIndex(cpu, number);
   return [memory.get(at), memory.get(at + 4)];
 }
 
 export function writeDebug(cpu: CpuContext, number: number, low: number, high: number): void {
+  detectAccess(cpu);
   const index = debugIndex(cpu, number);
   if (index >= 4 && high !== 0) generalProtection();
-  const value = index === 4 ? (low & 0xe00f) | 0xffff0ff0 : index === 5 ? (low & ~0xd000) | 0x400 : low;
+  const value = index === 4 ? (low & 0xe00f) | 0xffff0ff0 : index === 5 ? (low & ~DR7_RESERVED) | 0x400 : low;
   cpu.memory.set64(State.dr + 8 * index, value, high);
-  cpu.updateMode();
+  cpu.debugRegistersChanged();
+}
+
+/** General detect: with DR7.GD an access to a debug register is a fault, whose handler has access again. */
+function detectAccess(cpu: CpuContext): void {
+  const { memory } = cpu;
+  const dr7 = memory.get(State.dr + 8 * 5);
+  if (!(dr7 & DR7_GD)) return;
+  memory.set(State.dr + 8 * 5, dr7 & ~DR7_GD);
+  memory.set(State.dr + 8 * 4, memory.get(State.dr + 8 * 4) | DebugStatus.access);
+  raise(Vector.DB);
 }
 
 /** DR4 and DR5 are DR6 and DR7 unless debugging extensions are on. */

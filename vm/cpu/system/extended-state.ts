@@ -16,6 +16,8 @@ const FXSAVE_SIZE = 512;
 const FXSAVE_WRITTEN = 416;
 /** XMM8 and on, which only 64-bit code saves. */
 const FXSAVE_LEGACY_END = 288;
+/** Bits of the x87 control word that there are. */
+const CONTROL_BITS = 0x1f7f;
 /** Bits of MXCSR that may be set. */
 const MXCSR_MASK = 0xffff;
 
@@ -46,7 +48,8 @@ export function restoreExtended(memory: CpuMemory, image: Uint8Array): void {
   const data = new DataView(image.buffer, image.byteOffset, image.byteLength);
   const status = data.getUint16(2, true);
   const top = (status >> 11) & 7;
-  memory.set(State.fpuControl, data.getUint16(0, true));
+  // As FLDCW has it: bit 6 is always set.
+  memory.set(State.fpuControl, (data.getUint16(0, true) & CONTROL_BITS) | 0x40);
   memory.set(State.fpuStatus, status & ~0x3800);
   memory.set(State.fpuTop, top);
   memory.set(State.fpuTags, image[4]!);

@@ -8,6 +8,7 @@ import type { HelperName } from '../isa/helpers.ts';
 import { HELPER_NAMES } from '../isa/helpers.ts';
 import { Op, Seg, State } from '../layout.ts';
 import type { CpuMemory } from '../memory.ts';
+import { isCanonical } from '../mmu.ts';
 import {
   type CpuContext,
   CR0,
@@ -105,9 +106,10 @@ function table(segment: number): HelperFunction {
     const host = mmu.readable(low, high, is64 ? 10 : 6);
     const limit = memory.data.getUint16(host, true);
     const base = memory.data.getInt32(host + 2, true);
+    const baseHigh = is64 ? memory.data.getInt32(host + 6, true) : 0;
+    if (!isCanonical(baseHigh)) generalProtection();
     // A 16-bit operand size takes 24 bits of the base.
-    const baseLow = size === 16 ? base & 0xff_ffff : base;
-    memory.set64(State.segBase + 8 * segment, baseLow, is64 ? memory.data.getInt32(host + 6, true) : 0);
+    memory.set64(State.segBase + 8 * segment, size === 16 ? base & 0xff_ffff : base, baseHigh);
     memory.set(State.segLimit + 4 * segment, limit);
   };
 }
@@ -252,7 +254,6 @@ const enter: HelperFunction = (cpu, argument, record) => {
   const frameHigh = stack.spHigh;
   if (level > 0) {
     const old = new Stack(cpu, long, memory.get(State.cpl) === 3 ? 0x4_0000 : 0);
-    old.checked = stack.checked;
     old.set(
       memory.reg(5),
       memory.get(State.gpr + 8 * 5 + 4),
@@ -330,7 +331,6 @@ function systemSegment(cpu: CpuContext, segment: number, selector: number): void
 /** LAR and LSL: value and whether there is one go to the scratch area. */
 const lar: HelperFunction = (cpu, isLimit) => {
   const { memory } = cpu;
-  if (isReal(memory) || isVirtual8086(memory)) raise(Vector.UD);
   const selector = memory.get(State.scratch) & 0xffff;
   const d = descriptor;
   let found = (selector & 0xfffc) !== 0 && readDescriptor(cpu, selector, d);
@@ -355,7 +355,6 @@ const lar: HelperFunction = (cpu, isLimit) => {
 
 const verify: HelperFunction = (cpu, forWriting) => {
   const { memory } = cpu;
-  if (isReal(memory) || isVirtual8086(memory)) raise(Vector.UD);
   const selector = memory.get(State.scratch) & 0xffff;
   const d = descriptor;
   let ok = (selector & 0xfffc) !== 0 && readDescriptor(cpu, selector, d) && !d.isSystem;
@@ -388,6 +387,9 @@ const FUNCTIONS: Partial<Record<HelperName, HelperFunction>> = {
   privileged: (cpu, protectedOnly) => {
     if (protectedOnly && (isReal(cpu.memory) || isVirtual8086(cpu.memory))) raise(Vector.UD);
     requireCpl0(cpu.memory);
+  },
+  protectedMode: ({ memory }) => {
+    if (isReal(memory) || isVirtual8086(memory)) raise(Vector.UD);
   },
   hlt: (cpu) => {
     requireCpl0(cpu.memory);
@@ -437,8 +439,11 @@ const FUNCTIONS: Partial<Record<HelperName, HelperFunction>> = {
     software(cpu, cpu.memory.get(record + Op.immediate) & 0xff);
   },
   // INT1 is raised by the processor: the gate's DPL doesn't count.
-  int3: (cpu, argument) =>
-    argument === 1 ? deliver(cpu, Vector.DB, -1, 'exception') : software(cpu, Vector.BP),
+  int3: (cpu, argument) => {
+    if (argument !== 1) return software(cpu, Vector.BP);
+    deliver(cpu, Vector.DB, -1, 'exception');
+    cpu.inhibitTrap();
+  },
   into: (cpu) => {
     if (getEflags(cpu.memory) & EFLAGS.OF) software(cpu, Vector.OF);
   },
@@ -456,6 +461,7 @@ const FUNCTIONS: Partial<Record<HelperName, HelperFunction>> = {
     }
     if (segment === Seg.ss) {
       memory.set(State.interruptShadow, 1);
+      cpu.inhibitTrap();
       cpu.updateMode();
       cpu.interruptsChanged();
     } else cpu.updateFlatness();

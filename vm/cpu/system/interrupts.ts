@@ -3,7 +3,8 @@
  */
 import { FAULT, GuestFault, generalProtection, raise, SHUTDOWN, Vector } from '../fault.ts';
 import { Seg, State } from '../layout.ts';
-import { Mmu } from '../mmu.ts';
+import type { CpuMemory } from '../memory.ts';
+import { isCanonical, Mmu } from '../mmu.ts';
 import {
   ARITHMETIC_FLAGS,
   type CpuContext,
@@ -18,6 +19,7 @@ import {
 } from './context.ts';
 import {
   Attribute,
+  checkCodeSize,
   Descriptor,
   is64BitCode,
   markDescriptor,
@@ -66,6 +68,18 @@ export function deliverException(cpu: CpuContext, vector: number, errorCode: num
   }
 }
 
+/** Exceptions that are faults: what they push has RF set, so that no breakpoint stops the instruction again. */
+const FAULTS: ReadonlySet<number> = new Set([
+  ...[Vector.DE, Vector.BR, Vector.UD, Vector.NM, Vector.TS, Vector.NP],
+  ...[Vector.SS, Vector.GP, Vector.PF, Vector.MF, Vector.AC, Vector.XM],
+]);
+
+/** EFLAGS as an interrupt or exception pushes it. SDM volume 3B, 18.3.1.1. */
+function flagsToPush(memory: CpuMemory, vector: number, source: InterruptSource): number {
+  const isFault = source === 'exception' && FAULTS.has(vector);
+  return getEflags(memory) | (isFault ? EFLAGS.RF : 0);
+}
+
 /** Goes through the IDT. RIP is where the handler will return to. @throws FAULT */
 export function deliver(cpu: CpuContext, vector: number, errorCode: number, source: InterruptSource): void {
   const { memory } = cpu;
@@ -73,6 +87,8 @@ export function deliver(cpu: CpuContext, vector: number, errorCode: number, sour
   else if (isLong(memory)) deliverLong(cpu, vector, errorCode, source);
   else deliverProtected(cpu, vector, errorCode, source);
   memory.set(State.halted, 0);
+  // TF has been saved and cleared before the instruction was over.
+  if (source === 'software') cpu.inhibitTrap();
   cpu.updateMode();
   cpu.interruptsChanged();
 }
@@ -102,7 +118,6 @@ function deliverProtected(cpu: CpuContext, vector: number, errorCode: number, so
   const { memory, mmu } = cpu;
   const ext = external(source);
   const inIdt = vector * 8 + 2 + ext;
-  if (isVirtual8086(memory) && source === 'software' && iopl(memory) < 3) generalProtection();
   if (vector * 8 + 7 > memory.u32[(State.segLimit >> 2) + Seg.idtr]!) generalProtection(inIdt);
   const at = (memory.get(State.segBase + 8 * Seg.idtr) + vector * 8) | 0;
   const low = mmu.readSystem32(at, 0);
@@ -116,7 +131,7 @@ function deliverProtected(cpu: CpuContext, vector: number, errorCode: number, so
     switchTask(cpu, low >>> 16, 'call', ext);
     if (errorCode >= 0) {
       const stack = Stack.current(cpu);
-      stack.push(32, errorCode);
+      stack.push(memory.get(State.segAttributes + 4 * Seg.tr) & 8 ? 32 : 16, errorCode);
       stack.commit();
     }
     return;
@@ -129,7 +144,8 @@ function deliverProtected(cpu: CpuContext, vector: number, errorCode: number, so
   if (!readDescriptor(cpu, selector, c)) generalProtection((selector & 0xfffc) + ext);
   if (!c.isCode || c.dpl > cpl) generalProtection((selector & 0xfffc) + ext);
   if (!c.present) raise(Vector.NP, (selector & 0xfffc) + ext);
-  const eflags = getEflags(memory);
+  if (target >>> 0 > c.limit) generalProtection(ext);
+  const eflags = flagsToPush(memory, vector, source);
   const wasVirtual = isVirtual8086(memory);
   let stack: Stack;
   let newCpl = cpl;
@@ -140,8 +156,7 @@ function deliverProtected(cpu: CpuContext, vector: number, errorCode: number, so
     const s = stackSegment;
     checkStackSegment(cpu, ss, newCpl, ext, s);
     stack = new Stack(cpu, false, Mmu.SUPERVISOR);
-    stack.checked = false;
-    stack.set(esp, 0, s.segmentBase, s.attributes & Attribute.db ? -1 : 0xffff);
+    stack.setSegment(esp, s, (ss & 0xfffc) + ext);
     if (wasVirtual) {
       for (const segment of [Seg.gs, Seg.fs, Seg.ds, Seg.es])
         stack.push(size, memory.get(State.segSelector + 4 * segment));
@@ -238,6 +253,7 @@ function deliverLong(cpu: CpuContext, vector: number, errorCode: number, source:
     generalProtection((selector & 0xfffc) + ext);
   }
   if (!c.present) raise(Vector.NP, (selector & 0xfffc) + ext);
+  if (!isCanonical(upper)) generalProtection(ext);
   const newCpl = c.isConforming ? cpl : c.dpl;
   const istIndex = high & 7;
   const stack = new Stack(cpu, true, newCpl === 3 ? Mmu.USER : Mmu.SUPERVISOR);
@@ -260,7 +276,7 @@ function deliverLong(cpu: CpuContext, vector: number, errorCode: number, source:
   stack.push(64, memory.get(State.segSelector + 4 * Seg.ss));
   // Only ESP of other code is its own.
   stack.push(64, memory.reg(4), is64BitCode(memory) ? memory.get(State.gpr + 8 * 4 + 4) : 0);
-  stack.push(64, getEflags(memory));
+  stack.push(64, flagsToPush(memory, vector, source));
   stack.push(64, memory.get(State.segSelector + 4 * Seg.cs));
   stack.push(64, memory.get(State.rip), memory.get(State.rip + 4));
   if (errorCode >= 0) stack.push(64, errorCode);
@@ -279,7 +295,7 @@ function deliverLong(cpu: CpuContext, vector: number, errorCode: number, source:
 
 // Returning
 
-/** Flags that POPF and IRET may change at a privilege. */
+/** Flags that POPF and IRET may change, but VIF and VIP, at a privilege. */
 export function writableFlags(memory: CpuContext['memory'], cpl: number, size: number): number {
   let mask = ARITHMETIC_FLAGS | EFLAGS.TF | EFLAGS.DF | EFLAGS.NT | EFLAGS.AC | EFLAGS.ID;
   if (cpl <= iopl(memory)) mask |= EFLAGS.IF;
@@ -298,7 +314,10 @@ export function interruptReturn(cpu: CpuContext, size: number): void {
   } else returnProtected(cpu, size);
   memory.set(State.nmiMasked, 0);
   cpu.updateMode();
+  cpu.settleResumeFlag();
   cpu.interruptsChanged();
+  // Traps come after the next instruction.
+  if (memory.get(State.eflags) & EFLAGS.TF) cpu.leaveSoon();
 }
 
 function returnReal(cpu: CpuContext, size: number): void {
@@ -331,11 +350,12 @@ function returnProtected(cpu: CpuContext, size: number): void {
     const selectors = [Seg.ss, Seg.es, Seg.ds, Seg.fs, Seg.gs].map(
       (segment) => [segment, stack.pop(32) & 0xffff] as const,
     );
+    if (ipLow >>> 0 > 0xffff) generalProtection();
     setEflags(memory, flags & EFLAGS_DEFINED);
     setRealSegment(memory, Seg.cs, cs, true);
     for (const [segment, selector] of selectors) setRealSegment(memory, segment, selector, true);
     memory.setReg32(4, esp);
-    memory.set64(State.rip, ipLow & 0xffff, 0);
+    memory.set64(State.rip, ipLow, 0);
     memory.set(State.cpl, 3);
     return;
   }
@@ -346,6 +366,7 @@ function returnProtected(cpu: CpuContext, size: number): void {
   let spLow = 0;
   let spHigh = 0;
   let ss = 0;
+  // As processors do, whatever CS is.
   if (hasStack) {
     spLow = stack.pop(size);
     spHigh = stack.popHigh;
@@ -354,10 +375,10 @@ function returnProtected(cpu: CpuContext, size: number): void {
   if (selector === 0) generalProtection();
   if (!readDescriptor(cpu, cs, c)) generalProtection(selector);
   if (!c.isCode || rpl < cpl || (c.isConforming ? c.dpl > rpl : c.dpl !== rpl)) generalProtection(selector);
+  checkCodeSize(cpu, c, selector);
   if (!c.present) raise(Vector.NP, selector);
   const to64 = isLong(memory) && (c.attributes & Attribute.l) !== 0;
-  if (!to64 && ipLow >>> 0 > c.limit) generalProtection();
-  if (to64 && ipHigh >> 15 !== 0 && ipHigh >> 15 !== -1) generalProtection();
+  if (to64 ? !isCanonical(ipHigh) : ipLow >>> 0 > c.limit) generalProtection();
   if (hasStack) {
     const s = stackSegment;
     if ((ss & 0xfffc) === 0) {
@@ -383,7 +404,8 @@ function returnProtected(cpu: CpuContext, size: number): void {
     else if (memory.get(State.segAttributes + 4 * Seg.ss) & Attribute.db || to64) memory.setReg32(4, spLow);
     else memory.setReg16(4, spLow);
   } else stack.commit();
-  const mask = (writableFlags(memory, cpl, size) | EFLAGS.RF) & (size === 16 ? 0xffff : -1);
+  let mask = writableFlags(memory, cpl, size);
+  if (size !== 16) mask |= EFLAGS.RF | (cpl === 0 ? EFLAGS.VIF | EFLAGS.VIP : 0);
   setEflags(memory, (getEflags(memory) & ~mask) | (flags & mask));
   markDescriptor(cpu, c, Attribute.accessed);
   setSegmentFrom(memory, Seg.cs, cs, c);

@@ -173,6 +173,12 @@ export function loadSegment(cpu: CpuContext, segment: number, selector: number):
   setSegmentFrom(memory, segment, selector, d);
 }
 
+/** A code segment can't be of 64 and of 32 bits. @throws FAULT: #GP */
+export function checkCodeSize(cpu: CpuContext, d: Descriptor, errorCode: number): void {
+  const both = Attribute.l | Attribute.db;
+  if (isLong(cpu.memory) && (d.attributes & both) === both) generalProtection(errorCode);
+}
+
 /** Whether the code that runs is 64-bit code. */
 export function is64BitCode(memory: CpuMemory): boolean {
   return (memory.get(State.mode) & 3) === 2;
@@ -194,20 +200,24 @@ export function checkSegment(
   if (segment === Seg.none) return offset;
   const attributes = memory.get(State.segAttributes + 4 * segment);
   const limit = memory.u32[(State.segLimit >> 2) + segment]!;
-  const low = offset >>> 0;
-  const high = low + bytes - 1;
   let bad = (attributes & Attribute.unusable) !== 0;
   if (!isReal(memory)) {
     if (attributes & Attribute.code) bad ||= write || !(attributes & Attribute.writable);
     else bad ||= write && !(attributes & Attribute.writable);
   }
-  if (expandsDown(attributes)) {
-    // Expand-down: the limit is the last offset that is not in it.
-    const top = attributes & Attribute.db ? 0xffff_ffff : 0xffff;
-    bad ||= low <= limit || high > top;
-  } else bad ||= bytes > 0 && high > limit;
+  bad ||= isOutside(attributes, limit, offset, bytes);
   if (bad) raise(segment === Seg.ss ? Vector.SS : Vector.GP, 0);
   return (base + offset) | 0;
+}
+
+/** Whether some of the bytes at an offset are beyond a segment's limit. */
+function isOutside(attributes: number, limit: number, offset: number, bytes: number): boolean {
+  const first = offset >>> 0;
+  const last = first + bytes - 1;
+  if (!expandsDown(attributes)) return bytes > 0 && last > limit;
+  // Expand-down: the limit is the last offset that is not in it.
+  const top = attributes & Attribute.db ? 0xffff_ffff : 0xffff;
+  return first <= limit || last > top;
 }
 
 function expandsDown(attributes: number): boolean {
@@ -247,6 +257,9 @@ export class Stack {
   private baseLow = 0;
   private readonly long: boolean;
   private readonly user: number;
+  /** Descriptor of a stack that SS doesn't name yet, and the error code of #SS when it has no room. */
+  private segment: Descriptor | undefined;
+  private errorCode = 0;
 
   /** @param user - TLB of the privilege that pushes are made with */
   constructor(cpu: CpuContext, long: boolean, user: number) {
@@ -276,6 +289,13 @@ export class Stack {
     this.mask = this.long ? -1 : mask;
   }
 
+  /** Takes another stack than SS's, outside IA-32e mode. @param errorCode - of #SS when it has no room */
+  setSegment(esp: number, segment: Descriptor, errorCode: number): void {
+    this.segment = segment;
+    this.errorCode = errorCode;
+    this.set(esp, 0, segment.segmentBase, segment.attributes & Attribute.db ? -1 : 0xffff);
+  }
+
   /** Sets the stack pointer, as far as the stack's size goes. */
   moveTo(spLow: number, spHigh: number): void {
     this.spLow = (this.spLow & ~this.mask) | (spLow & this.mask);
@@ -295,10 +315,10 @@ export class Stack {
   }
 
   push(size: number, low: number, high = 0): void {
-    const { memory, mmu } = this.cpu;
+    const { mmu } = this.cpu;
     const bytes = size / 8;
     this.move(-bytes);
-    if (!this.long && this.checked) checkSegment(memory, Seg.ss, this.spLow & this.mask, bytes, true);
+    this.checkLimit(bytes, true);
     this.checkCanonical();
     mmu.writeWords(this.linear(), this.long ? this.spHigh : 0, bytes, low, high, this.user);
   }
@@ -307,14 +327,19 @@ export class Stack {
     if (this.long && !isCanonical(this.spHigh)) raise(Vector.SS, 0);
   }
 
-  /** Whether limits of the current SS apply (not when the stack is a new one). */
-  checked = true;
+  private checkLimit(bytes: number, write: boolean): void {
+    if (this.long) return;
+    const offset = this.spLow & this.mask;
+    const { segment } = this;
+    if (segment === undefined) checkSegment(this.cpu.memory, Seg.ss, offset, bytes, write);
+    else if (isOutside(segment.attributes, segment.limit, offset, bytes)) raise(Vector.SS, this.errorCode);
+  }
 
   /** Low word of what is popped; {@link popHigh} has the rest. */
   pop(size: number): number {
     const { memory, mmu } = this.cpu;
     const bytes = size / 8;
-    if (!this.long && this.checked) checkSegment(memory, Seg.ss, this.spLow & this.mask, bytes, false);
+    this.checkLimit(bytes, false);
     this.checkCanonical();
     const host = mmu.readable(this.linear(), this.long ? this.spHigh : 0, bytes, this.user);
     this.move(bytes);
@@ -330,8 +355,8 @@ export class Stack {
 
   /** Checks that the bytes where the stack pointer has come to can be written: the last of ENTER's frame. @throws FAULT */
   checkTop(bytes: number): void {
-    const { memory, mmu } = this.cpu;
-    if (!this.long && this.checked) checkSegment(memory, Seg.ss, this.spLow & this.mask, bytes, true);
+    const { mmu } = this.cpu;
+    this.checkLimit(bytes, true);
     this.checkCanonical();
     mmu.checkWritable(this.linear(), this.long ? this.spHigh : 0, bytes, this.user);
   }

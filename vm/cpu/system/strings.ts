@@ -124,6 +124,7 @@ export function stringBulk(cpu: CpuContext, argument: number, record: number): v
   const from = kind === StringKind.movs ? cpu.mmu.ramToRead(sourceLow, sourceHigh) : 0;
   if (from < 0) return;
   const [targetLow, targetHigh] = operation.targetAddress(bytes, true);
+  if (cpu.mmu.isWatched(sourceLow, sourceHigh) || cpu.mmu.isWatched(targetLow, targetHigh)) return;
   const run = Math.min(operation.count - 1, operation.runLength(sourceLow, targetLow));
   if (run < 2) return;
   const length = run * bytes;

@@ -4,7 +4,7 @@
 import { raise, Vector } from '../fault.ts';
 import { Seg, State } from '../layout.ts';
 import { Mmu } from '../mmu.ts';
-import { type CpuContext, CR0, EFLAGS, getEflags, setEflags } from './context.ts';
+import { type CpuContext, CR0, DebugStatus, EFLAGS, getEflags, setEflags } from './context.ts';
 import {
   Attribute,
   Descriptor,
@@ -17,6 +17,8 @@ import {
 } from './segments.ts';
 
 const BUSY = 2;
+/** Breakpoints of DR7 that are one task's: L0 to L3, and LE. */
+const DR7_LOCAL = 0x155;
 const incoming = new Descriptor();
 const segment = new Descriptor();
 const SEGMENTS = [Seg.es, Seg.cs, Seg.ss, Seg.ds, Seg.fs, Seg.gs];
@@ -93,6 +95,16 @@ export function switchTask(
   });
   memory.set64(State.rip, rip, 0);
   memory.set(State.cr0, memory.get(State.cr0) | CR0.TS);
+  memory.set(State.dr + 40, memory.get(State.dr + 40) & ~DR7_LOCAL);
+  cpu.debugRegistersChanged();
+  // From here on faults are the new task's.
+  cpu.leaveInstruction();
+  // Its selectors are all there before the first descriptor is looked at.
+  SEGMENTS.forEach((s, i) => {
+    memory.set(State.segSelector + 4 * s, selectors[i]!);
+  });
+  const cpl = flags & EFLAGS.VM ? 3 : selectors[1]! & 3;
+  memory.set(State.cpl, cpl);
   if ((ldt & 0xfffc) === 0) setNullSegment(memory, Seg.ldtr, ldt);
   else {
     if (
@@ -102,35 +114,45 @@ export function switchTask(
       segment.type !== 2 ||
       !segment.present
     )
-      raise(Vector.TS, ldt & 0xfffc);
+      raise(Vector.TS, (ldt & 0xfffc) + ext);
     setSegmentFrom(memory, Seg.ldtr, ldt, segment);
   }
+  if (is32 && get16(100) & 1) cpu.trapAfter(DebugStatus.task);
   if (flags & EFLAGS.VM) {
     SEGMENTS.forEach((s, i) => {
       setRealSegment(memory, s, selectors[i]!, true);
     });
-    memory.set(State.cpl, 3);
-    return;
+  } else {
+    SEGMENTS.forEach((s, i) => {
+      loadTaskSegment(cpu, s, selectors[i]!, cpl, ext);
+    });
   }
-  const cpl = selectors[1]! & 3;
-  memory.set(State.cpl, cpl);
-  SEGMENTS.forEach((s, i) => {
-    loadTaskSegment(cpu, s, selectors[i]!, cpl);
-  });
+  cpu.updateMode();
+  cpu.settleResumeFlag();
 }
 
-function loadTaskSegment(cpu: CpuContext, s: number, selector: number, cpl: number): void {
+function loadTaskSegment(cpu: CpuContext, s: number, selector: number, cpl: number, ext: number): void {
   const { memory } = cpu;
-  const error = selector & 0xfffc;
-  if (error === 0) {
-    if (s === Seg.cs || s === Seg.ss) raise(Vector.TS, 0);
+  const error = (selector & 0xfffc) + ext;
+  if ((selector & 0xfffc) === 0) {
+    if (s === Seg.cs || s === Seg.ss) raise(Vector.TS, ext);
     setNullSegment(memory, s, selector);
     return;
   }
-  if (!readDescriptor(cpu, selector, segment) || segment.isSystem) raise(Vector.TS, error);
-  if (s === Seg.cs ? !segment.isCode : s === Seg.ss ? segment.isCode || segment.dpl !== cpl : false)
+  if (!readDescriptor(cpu, selector, segment) || !mayHold(s, segment, selector & 3, cpl))
     raise(Vector.TS, error);
   if (!segment.present) raise(s === Seg.ss ? Vector.SS : Vector.NP, error);
   markDescriptor(cpu, segment, Attribute.accessed);
   setSegmentFrom(memory, s, selector, segment);
+}
+
+/** Whether a task's segment register may hold a segment, present or not. SDM volume 3A, table 7-1. */
+function mayHold(s: number, d: Descriptor, rpl: number, cpl: number): boolean {
+  if (d.isSystem) return false;
+  const writable = (d.attributes & Attribute.writable) !== 0;
+  // The code segment's RPL is what CPL becomes.
+  if (s === Seg.cs) return d.isCode && (d.isConforming ? d.dpl <= rpl : d.dpl === rpl);
+  if (s === Seg.ss) return !d.isCode && writable && d.dpl === cpl && rpl === cpl;
+  if (d.isCode && !writable) return false;
+  return (d.isCode && d.isConforming) || (rpl <= d.dpl && cpl <= d.dpl);
 }

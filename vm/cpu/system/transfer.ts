@@ -4,10 +4,11 @@
  */
 import { generalProtection, raise, Vector } from '../fault.ts';
 import { Seg, State } from '../layout.ts';
-import { Mmu } from '../mmu.ts';
+import { isCanonical, Mmu } from '../mmu.ts';
 import {
   type CpuContext,
   CR0,
+  DebugStatus,
   EFER,
   EFLAGS,
   getEflags,
@@ -19,6 +20,7 @@ import {
 import { checkStackSegment, dropSegments, innerStack } from './interrupts.ts';
 import {
   Attribute,
+  checkCodeSize,
   Descriptor,
   is64BitCode,
   markDescriptor,
@@ -46,6 +48,7 @@ export function farTransfer(
 ): void {
   const { memory } = cpu;
   if (isReal(memory) || isVirtual8086(memory)) {
+    checkOffset(memory.u32[(State.segLimit >> 2) + Seg.cs]!, size, offsetLow);
     if (how === 'call') pushReturn(cpu, size, false);
     setRealSegment(memory, Seg.cs, selector, isVirtual8086(memory));
     memory.set64(State.rip, size === 16 ? offsetLow & 0xffff : offsetLow, 0);
@@ -64,14 +67,20 @@ export function farTransfer(
   const cpl = memory.get(State.cpl);
   const rpl = selector & 3;
   if (!d.isCode || (d.isConforming ? d.dpl > cpl : rpl > cpl || d.dpl !== cpl)) generalProtection(code);
+  checkCodeSize(cpu, d, code);
   if (!d.present) raise(Vector.NP, code);
   const to64 = isLong(memory) && (d.attributes & Attribute.l) !== 0;
-  if (!to64 && offsetLow >>> 0 > d.limit) generalProtection();
+  if (!to64) checkOffset(d.limit, size, offsetLow);
   if (how === 'call') pushReturn(cpu, size, to64);
   markDescriptor(cpu, d, Attribute.accessed);
   setSegmentFrom(memory, Seg.cs, code | cpl, d);
   memory.set64(State.rip, size === 16 ? offsetLow & 0xffff : offsetLow, to64 ? offsetHigh : 0);
   cpu.updateMode();
+}
+
+/** @throws FAULT: #GP for a target beyond the code segment */
+function checkOffset(limit: number, size: number, offset: number): void {
+  if ((size === 16 ? offset & 0xffff : offset >>> 0) > limit) generalProtection();
 }
 
 /** @param to64 - whether the call goes to 64-bit code: the stack is the new code's already */
@@ -117,14 +126,15 @@ function throughSystemDescriptor(
   if (gateError === 0) generalProtection();
   if (!readDescriptor(cpu, gate, c)) generalProtection(gateError);
   if (!c.isCode || c.dpl > cpl || (long && !(c.attributes & Attribute.l))) generalProtection(gateError);
+  checkCodeSize(cpu, c, gateError);
   if (!c.present) raise(Vector.NP, gateError);
+  if (long ? !isCanonical(offsetHigh) : offsetLow >>> 0 > c.limit) generalProtection();
   let newCpl = cpl;
   if (how === 'call' && !c.isConforming && c.dpl < cpl) {
     newCpl = c.dpl;
     const old = Stack.current(cpu);
     const values = Array.from({ length: parameters }, () => old.pop(size));
     const stack = new Stack(cpu, long, newCpl === 3 ? Mmu.USER : Mmu.SUPERVISOR);
-    stack.checked = false;
     const oldSs = memory.get(State.segSelector + 4 * Seg.ss);
     const oldLow = memory.reg(4);
     const oldHigh = memory.get(State.gpr + 8 * 4 + 4);
@@ -139,7 +149,7 @@ function throughSystemDescriptor(
       const [selectorOfStack, esp] = innerStack(cpu, newCpl, 0);
       ss = selectorOfStack;
       checkStackSegment(cpu, ss, newCpl, 0, stackSegment);
-      stack.set(esp, 0, stackSegment.segmentBase, stackSegment.attributes & Attribute.db ? -1 : 0xffff);
+      stack.setSegment(esp, stackSegment, ss & 0xfffc);
       stack.push(size, oldSs);
       stack.push(size, oldLow);
       for (const value of values.reverse()) stack.push(size, value);
@@ -169,6 +179,7 @@ export function farReturn(cpu: CpuContext, size: number, release: number): void 
   const high = stack.popHigh;
   const cs = stack.pop(size) & 0xffff;
   if (isReal(memory) || isVirtual8086(memory)) {
+    checkOffset(memory.u32[(State.segLimit >> 2) + Seg.cs]!, size, low);
     stack.skip(release);
     stack.commit();
     setRealSegment(memory, Seg.cs, cs, isVirtual8086(memory));
@@ -183,6 +194,7 @@ export function farReturn(cpu: CpuContext, size: number, release: number): void 
   let spLow = 0;
   let spHigh = 0;
   let ss = 0;
+  // As processors do, whatever CS is.
   if (rpl !== cpl) {
     stack.skip(release);
     spLow = stack.pop(size);
@@ -192,9 +204,10 @@ export function farReturn(cpu: CpuContext, size: number, release: number): void 
   if (code === 0) generalProtection();
   if (!readDescriptor(cpu, cs, c)) generalProtection(code);
   if (!c.isCode || rpl < cpl || (c.isConforming ? c.dpl > rpl : c.dpl !== rpl)) generalProtection(code);
+  checkCodeSize(cpu, c, code);
   if (!c.present) raise(Vector.NP, code);
   const to64 = isLong(memory) && (c.attributes & Attribute.l) !== 0;
-  if (!to64 && low >>> 0 > c.limit) generalProtection();
+  if (to64 ? !isCanonical(high) : low >>> 0 > c.limit) generalProtection();
   if (rpl > cpl) {
     if ((ss & 0xfffc) === 0) {
       if (!(to64 && rpl !== 3)) generalProtection();
@@ -205,6 +218,7 @@ export function farReturn(cpu: CpuContext, size: number, release: number): void 
       if ((ss & 3) !== rpl || s.dpl !== rpl || s.isSystem || s.isCode || !(s.attributes & Attribute.writable))
         generalProtection(ss & 0xfffc);
       if (!s.present) raise(Vector.SS, ss & 0xfffc);
+      markDescriptor(cpu, s, Attribute.accessed);
       setSegmentFrom(memory, Seg.ss, ss, s);
     }
   } else stack.commit();
@@ -262,6 +276,8 @@ export function syscall(cpu: CpuContext): void {
   flatCode(cpu, selector, 0, long);
   flatStack(cpu, selector + 8, 0);
   cpu.updateMode();
+  // Whether it traps is for the new TF to say.
+  if (!(memory.get(State.eflags) & EFLAGS.TF)) cpu.inhibitTrap();
 }
 
 export function sysret(cpu: CpuContext, size: number): void {
@@ -278,6 +294,9 @@ export function sysret(cpu: CpuContext, size: number): void {
   flatStack(cpu, (base + 8) | 3, 3);
   cpu.updateMode();
   cpu.interruptsChanged();
+  // As if the SYSCALL that it returns from had just been done.
+  if (memory.get(State.eflags) & EFLAGS.TF) cpu.trapAfter(DebugStatus.step);
+  else cpu.inhibitTrap();
 }
 
 /** SYSENTER: AMD's processors don't have it in IA-32e mode. */
