@@ -88,7 +88,7 @@ class EntryList {
   count = 0;
 }
 
-/** More than one entry: all have to be looked at. */
+/** More entries than two: all have to be looked at. */
 const SEVERAL = -1;
 
 export class Mmu {
@@ -108,7 +108,10 @@ export class Mmu {
   private epoch = 1;
   /** Linear addresses / 2 MiB where large pages have been split into entries. */
   private readonly large = new Set<number>();
-  /** By pages of RAM: the entry that may let it through to be written; 0 for none, {@link SEVERAL} for more than one. */
+  /**
+   * Two for each page of RAM: entries that may let it through to be written, 0 for none; the first is {@link SEVERAL} when
+   * there are more. Linux writes a page where all of RAM is mapped, and a program where it has mapped it.
+   */
   private readonly writers: Int32Array;
   /** Result of the last walk: physical address of the page. */
   private page = 0;
@@ -125,7 +128,7 @@ export class Mmu {
   constructor(memory: CpuMemory, client: MmuClient) {
     this.memory = memory;
     this.client = client;
-    this.writers = new Int32Array(memory.ramSize / 4096);
+    this.writers = new Int32Array((memory.ramSize / 4096) * 2);
     for (const base of [TLB.supervisor, TLB.user]) {
       memory.i32.fill(0, base >> 2, (base >> 2) + (TLB_ENTRIES << (TLB_ENTRY_SHIFT - 2)));
       this.clear(base, 0);
@@ -159,8 +162,7 @@ export class Mmu {
     const { entries, count } = list;
     for (let i = 0; i < count; i++) {
       const address = entries[i]!;
-      const page = this.writtenBy(address);
-      if (page >= 0 && this.writers[page] === address) this.writers[page] = 0;
+      this.forgetWriter(this.writtenBy(address), address);
       this.clear(address & ~TLB_OFFSET, address & TLB_OFFSET);
     }
     list.count = 0;
@@ -188,15 +190,17 @@ export class Mmu {
 
   /** Takes away the right to write a page of RAM by the fast path: code has been decoded from it. */
   protect(gpaPage: number): void {
-    const writer = this.writers[gpaPage]!;
-    this.writers[gpaPage] = 0;
-    if (writer === 0) return;
-    if (writer !== SEVERAL) {
-      this.unwrite(writer, gpaPage);
+    const { writers } = this;
+    const first = writers[2 * gpaPage]!;
+    const second = writers[2 * gpaPage + 1]!;
+    writers[2 * gpaPage] = writers[2 * gpaPage + 1] = 0;
+    if (first === SEVERAL) {
+      for (const base of [TLB.supervisor, TLB.user])
+        for (let n = 0; n < TLB_ENTRIES; n++) this.unwrite(base + (n << TLB_ENTRY_SHIFT), gpaPage);
       return;
     }
-    for (const base of [TLB.supervisor, TLB.user])
-      for (let n = 0; n < TLB_ENTRIES; n++) this.unwrite(base + (n << TLB_ENTRY_SHIFT), gpaPage);
+    if (first !== 0) this.unwrite(first, gpaPage);
+    if (second !== 0) this.unwrite(second, gpaPage);
   }
 
   /** Takes away the right to write from an entry, if it is for this page. */
@@ -398,8 +402,22 @@ export class Mmu {
   }
 
   private noteWriter(gpaPage: number, entryAddress: number): void {
-    const before = this.writers[gpaPage]!;
-    this.writers[gpaPage] = before === 0 || before === entryAddress ? entryAddress : SEVERAL;
+    const { writers } = this;
+    const at = 2 * gpaPage;
+    const first = writers[at]!;
+    const second = writers[at + 1]!;
+    if (first === entryAddress || second === entryAddress || first === SEVERAL) return;
+    if (first === 0 || this.writtenBy(first) !== gpaPage) writers[at] = entryAddress;
+    else if (second === 0 || this.writtenBy(second) !== gpaPage) writers[at + 1] = entryAddress;
+    else writers[at] = SEVERAL;
+  }
+
+  /** @param gpaPage - −1 for none */
+  private forgetWriter(gpaPage: number, entryAddress: number): void {
+    const { writers } = this;
+    if (gpaPage < 0) return;
+    if (writers[2 * gpaPage] === entryAddress) writers[2 * gpaPage] = 0;
+    if (writers[2 * gpaPage + 1] === entryAddress) writers[2 * gpaPage + 1] = 0;
   }
 
   /** Whether accesses to the page of a linear address are watched. */
