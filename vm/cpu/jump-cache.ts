@@ -19,9 +19,9 @@ const SLOTS_MAXIMUM = 512;
 
 export class JumpCache {
   private readonly memory: CpuMemory;
-  /** Entries by linear page. */
-  private readonly cached = new Map<number, number[]>();
-  private readonly globalPages = new Set<number>();
+  /** Entries by linear page, of global pages and of others: a load of CR3 is for these alone. */
+  private readonly global = new Map<number, number[]>();
+  private readonly local = new Map<number, number[]>();
 
   constructor(memory: CpuMemory) {
     this.memory = memory;
@@ -32,13 +32,14 @@ export class JumpCache {
     const { memory } = this;
     const page = pageNumber(low, high);
     const tag = (high + memory.get(State.modeTag + 4)) | 0;
-    let list = this.cached.get(page);
+    const lists = isGlobal ? this.global : this.local;
+    let list = lists.get(page);
     if (list === undefined) {
       list = [];
-      this.cached.set(page, list);
+      lists.set(page, list);
     } else if (list.length === SLOTS_MAXIMUM) {
       // Entries that push each other out fill the list again and again.
-      for (const slot of list) this.forgetSlot(slot);
+      this.forgetSlots(list);
       list.length = 0;
     }
     const slot = this.slotFor(low, high, tag);
@@ -46,7 +47,6 @@ export class JumpCache {
     memory.set64(JUMP_CACHE + slot * 16, low, tag);
     memory.set(JUMP_CACHE + slot * 16 + 8, head);
     memory.set(JUMP_CACHE + slot * 16 + 12, memory.get(head + Op.handler));
-    if (isGlobal) this.globalPages.add(page);
   }
 
   /** Number of the entry for an address: in the first part, unless another one is there and the second has room. */
@@ -65,25 +65,23 @@ export class JumpCache {
   forget(page: number): void {
     if (page === -2) {
       this.memory.u32.fill(0, JUMP_CACHE >> 2, (JUMP_CACHE >> 2) + (JUMP_CACHE_ENTRIES + SECOND_ENTRIES) * 4);
-      this.cached.clear();
-      this.globalPages.clear();
-      return;
-    }
-    if (page >= 0) {
-      this.forgetPage(page);
-      return;
-    }
-    for (const number of this.cached.keys()) {
-      if (!this.globalPages.has(number)) this.forgetPage(number);
+      this.global.clear();
+      this.local.clear();
+    } else if (page === -1) {
+      for (const slots of this.local.values()) this.forgetSlots(slots);
+      this.local.clear();
+    } else {
+      for (const lists of [this.global, this.local]) {
+        const slots = lists.get(page);
+        if (slots === undefined) continue;
+        this.forgetSlots(slots);
+        lists.delete(page);
+      }
     }
   }
 
-  private forgetPage(page: number): void {
-    const slots = this.cached.get(page);
-    if (slots === undefined) return;
+  private forgetSlots(slots: readonly number[]): void {
     for (const slot of slots) this.forgetSlot(slot);
-    this.cached.delete(page);
-    this.globalPages.delete(page);
   }
 
   private forgetSlot(slot: number): void {
