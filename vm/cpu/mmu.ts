@@ -27,6 +27,7 @@ const WRITE_SCRATCH = CROSS_PAGE + 192;
 
 /** Page-fault error code bits. SDM volume 3A, 4.7. */
 export const PageFault = { present: 1, write: 2, user: 4, reserved: 8, fetch: 16 } as const;
+const PRESENT_RESERVED = PageFault.present | PageFault.reserved;
 
 const CR0_PG = 1 << 31;
 const CR0_WP = 1 << 16;
@@ -81,6 +82,10 @@ export interface MmuClient {
   readDevice(gpa: number, bytes: number, host: number): void;
   writeDevice(gpa: number, bytes: number, host: number): void;
 }
+
+/** In place of a host address: there is a device; the access may not be. */
+const DEVICE = -1;
+const REFUSED = -2;
 
 /** Addresses of TLB entries. */
 class EntryList {
@@ -214,9 +219,10 @@ export class Mmu {
   /**
    * Translates for an access and remembers the result in this object.
    * @param access - bits of {@link PageFault} (write, fetch); user for an access at CPL 3
-   * @throws FAULT: #PF
+   * @returns whether that may be; if not, FAULT says why not. To throw it is left to callers near to WebAssembly's frames:
+   * V8 looks for a handler in each frame in between
    */
-  private walk(low: number, high: number, access: number): void {
+  private walk(low: number, high: number, access: number): boolean {
     const { memory } = this;
     const cr0 = memory.get(State.cr0);
     this.writable = true;
@@ -225,7 +231,7 @@ export class Mmu {
     if ((cr0 & CR0_PG) === 0) {
       this.page = (low & ~0xfff) >>> 0;
       this.global = true;
-      return;
+      return true;
     }
     const cr4 = memory.get(State.cr4);
     const efer = memory.get(State.efer);
@@ -240,19 +246,21 @@ export class Mmu {
     let size = 12;
     if ((cr4 & CR4_PAE) === 0) {
       entryAddress = (cr3 & ~0xfff) + ((low >>> 22) << 2);
-      entryLow = this.readEntry(entryAddress >>> 0, low, high, access);
-      if ((entryLow & PTE_P) === 0) this.fault(low, high, access);
+      if (!this.isRam(entryAddress)) return this.refuse(low, high, access | PRESENT_RESERVED);
+      entryLow = this.entryAt(entryAddress);
+      if ((entryLow & PTE_P) === 0) return this.refuse(low, high, access);
       rights &= entryLow;
       if (entryLow & PTE_PS && cr4 & CR4_PSE) {
         // There is no PSE-36, whose address bits these would be.
-        if (entryLow & RESERVED_4M) this.fault(low, high, access | PageFault.present | PageFault.reserved);
+        if (entryLow & RESERVED_4M) return this.refuse(low, high, access | PRESENT_RESERVED);
         size = 22;
         this.page = ((entryLow & 0xffc00000) | (low & 0x003ff000)) >>> 0;
       } else {
-        this.setBits(entryAddress >>> 0, entryLow, PTE_A);
+        this.setBits(entryAddress, entryLow, PTE_A);
         entryAddress = (entryLow & ~0xfff) + (((low >>> 12) & 0x3ff) << 2);
-        entryLow = this.readEntry(entryAddress >>> 0, low, high, access);
-        if ((entryLow & PTE_P) === 0) this.fault(low, high, access);
+        if (!this.isRam(entryAddress)) return this.refuse(low, high, access | PRESENT_RESERVED);
+        entryLow = this.entryAt(entryAddress);
+        if ((entryLow & PTE_P) === 0) return this.refuse(low, high, access);
         rights &= entryLow;
         this.page = (entryLow & ~0xfff) >>> 0;
       }
@@ -260,14 +268,18 @@ export class Mmu {
       let table: number;
       let level: number;
       if (efer & EFER_LMA) {
-        if (!isCanonical(high)) throw FAULT.set(Vector.GP, 0, true);
+        if (!isCanonical(high)) {
+          FAULT.set(Vector.GP, 0, true);
+          return false;
+        }
         table = cr3 & ~0xfff;
         level = 4;
       } else {
         // The four PDPTEs; their rights are the pages' alone.
         const pdpte = (cr3 & ~0x1f) + ((low >>> 30) << 3);
-        entryLow = this.readEntry(pdpte >>> 0, low, high, access);
-        if ((entryLow & PTE_P) === 0) this.fault(low, high, access);
+        if (!this.isRam(pdpte)) return this.refuse(low, high, access | PRESENT_RESERVED);
+        entryLow = this.entryAt(pdpte);
+        if ((entryLow & PTE_P) === 0) return this.refuse(low, high, access);
         table = entryLow & ~0xfff;
         level = 2;
       }
@@ -281,12 +293,13 @@ export class Mmu {
                 ? ((low >>> 30) | (high << 2)) & 0x1ff
                 : (high >>> 7) & 0x1ff;
         entryAddress = (table >>> 0) + index * 8;
-        entryLow = this.readEntry(entryAddress, low, high, access);
-        entryHigh = this.readEntry(entryAddress + 4, low, high, access);
-        if ((entryLow & PTE_P) === 0) this.fault(low, high, access);
+        if (!this.isRam(entryAddress)) return this.refuse(low, high, access | PRESENT_RESERVED);
+        entryLow = this.entryAt(entryAddress);
+        entryHigh = this.entryAt(entryAddress + 4);
+        if ((entryLow & PTE_P) === 0) return this.refuse(low, high, access);
         const isLast = level === 1 || (entryLow & PTE_PS) !== 0;
         if (entryHigh & reservedHigh || (isLast && entryLow & RESERVED_LARGE[level]!))
-          this.fault(low, high, access | PageFault.present | PageFault.reserved);
+          return this.refuse(low, high, access | PRESENT_RESERVED);
         if (entryHigh & NX) noExecute = true;
         rights &= entryLow;
         if (isLast) break;
@@ -307,41 +320,48 @@ export class Mmu {
     this.isLarge = size !== 12;
     const user = (rights & PTE_U) !== 0;
     const byUser = (access & PageFault.user) !== 0;
-    if (byUser && !user) this.fault(low, high, access | PageFault.present);
+    if (byUser && !user) return this.refuse(low, high, access | PageFault.present);
     if (access & PageFault.fetch) {
-      if (noExecute) this.fault(low, high, access | PageFault.present);
-      if (!byUser && user && cr4 & CR4_SMEP) this.fault(low, high, access | PageFault.present);
+      if (noExecute) return this.refuse(low, high, access | PageFault.present);
+      if (!byUser && user && cr4 & CR4_SMEP) return this.refuse(low, high, access | PageFault.present);
     } else if (!byUser && user && cr4 & CR4_SMAP && !(memory.get(State.eflags) & EFLAGS_AC)) {
-      this.fault(low, high, access | PageFault.present);
+      return this.refuse(low, high, access | PageFault.present);
     }
     const mayWrite = (rights & PTE_W) !== 0 || (!byUser && (cr0 & CR0_WP) === 0);
-    if (access & PageFault.write && !mayWrite) this.fault(low, high, access | PageFault.present);
+    if (access & PageFault.write && !mayWrite) return this.refuse(low, high, access | PageFault.present);
     const bits = access & PageFault.write ? PTE_A | PTE_D : PTE_A;
     this.setBits(entryAddress, entryLow, bits);
     // The first write must come by here again, to set the dirty bit.
     this.writable = mayWrite && ((entryLow | bits) & PTE_D) !== 0;
     this.global = (entryLow & PTE_G) !== 0 && (cr4 & CR4_PGE) !== 0;
+    return true;
   }
 
-  private readEntry(gpa: number, low: number, high: number, access: number): number {
-    if (gpa + 4 > this.memory.ramSize) this.fault(low, high, access | PageFault.present | PageFault.reserved);
-    return this.memory.i32[(RAM_START + gpa) >>> 2]!;
+  /** Whether there is RAM for a table's entry. */
+  private isRam(gpa: number): boolean {
+    return gpa >>> 0 < this.memory.ramSize;
+  }
+
+  private entryAt(gpa: number): number {
+    return this.memory.i32[(RAM_START + (gpa >>> 0)) >>> 2]!;
   }
 
   private setBits(gpa: number, entry: number, bits: number): void {
     if ((entry & bits) === bits) return;
-    const at = (RAM_START + gpa) >>> 2;
+    const at = (RAM_START + (gpa >>> 0)) >>> 2;
     this.memory.i32[at] = this.memory.i32[at]! | bits;
   }
 
-  private fault(low: number, high: number, code: number): never {
+  /** Leaves a page fault in FAULT and CR2. @returns false */
+  private refuse(low: number, high: number, code: number): boolean {
     const { memory } = this;
     memory.set64(State.cr2, low, high);
     // The fetch bit exists only where execution can be denied.
     const fetchBit =
       (memory.get(State.efer) & EFER_NXE && memory.get(State.cr4) & CR4_PAE) ||
       memory.get(State.cr4) & CR4_SMEP;
-    throw FAULT.set(Vector.PF, fetchBit ? code : code & ~PageFault.fetch);
+    FAULT.set(Vector.PF, fetchBit ? code : code & ~PageFault.fetch);
+    return false;
   }
 
   /**
@@ -356,7 +376,7 @@ export class Mmu {
       this.global = entry.global;
       return entry.page + (low & 0xfff);
     }
-    this.walk(low, high, PageFault.fetch | user);
+    if (!this.walk(low, high, PageFault.fetch | user)) throw FAULT;
     entry.epoch = this.epoch;
     entry.tag = tag;
     entry.high = high;
@@ -374,12 +394,12 @@ export class Mmu {
 
   /**
    * Translates for a data access within one page, and fills the TLB.
-   * @returns host address, or −1 when it isn't RAM (then {@link devicePage} says what it is)
+   * @returns host address; {@link DEVICE} when it isn't RAM (this.page says what it is); {@link REFUSED} when FAULT says why not
    */
   private translate(low: number, high: number, write: boolean, user: number): number {
-    this.walk(low, high, (write ? PageFault.write : 0) | (user ? PageFault.user : 0));
+    if (!this.walk(low, high, (write ? PageFault.write : 0) | (user ? PageFault.user : 0))) return REFUSED;
     const { page } = this;
-    if (page >= this.memory.ramSize) return -1;
+    if (page >= this.memory.ramSize) return DEVICE;
     if (this.isWatched(low, high)) return RAM_START + page + (low & 0xfff);
     const { i32 } = this.memory;
     const entry = entryOf(low);
@@ -449,6 +469,7 @@ export class Mmu {
         this.watch?.access(low, high, bytes, false, this.stepping);
         return host;
       }
+      if (host === REFUSED) throw FAULT;
       this.client.readDevice(this.page + (low & 0xfff), bytes, CROSS_PAGE);
       return CROSS_PAGE;
     }
@@ -481,7 +502,8 @@ export class Mmu {
     const fast = this.hit(low, high, TLB_WRITE_TAG, user);
     if (fast >= 0) return fast;
     const host = this.translate(low, high, true, user);
-    if (host < 0) return -1;
+    if (host === REFUSED) throw FAULT;
+    if (host < 0) return DEVICE;
     const gpa = host - RAM_START;
     if (
       this.client.hasCode(Math.floor(gpa / 4096)) &&
@@ -498,7 +520,10 @@ export class Mmu {
   /** Host address of a byte of RAM to be read, for what goes through RAM page by page; −1 for a device's. @throws FAULT */
   ramToRead(low: number, high: number, user = this.userOffset): number {
     const fast = this.hit(low, high, TLB_READ_TAG, user);
-    return fast >= 0 ? fast : this.translate(low, high, false, user);
+    if (fast >= 0) return fast;
+    const host = this.translate(low, high, false, user);
+    if (host === REFUSED) throw FAULT;
+    return host;
   }
 
   /** As {@link ramToRead} for bytes within one page that will be written. @throws FAULT, INSTRUCTION_EXIT */
