@@ -42,6 +42,17 @@ export interface Block {
   level: number;
   /** Instructions of the largest region that it is in the middle of; 0 for none that is large. */
   largest: number;
+  /** Where the small regions begin that have it in their middle; undefined for none. */
+  passedBy: Set<Block> | undefined;
+  /** Where the large region begins in which a slice can't end at this block, as it can at the head of a loop. */
+  insideOf: Block | undefined;
+  /** How often slices have ended in the middle of its large region all the same, and so in other regions; and since which. */
+  strays: number;
+  straysSince: number;
+  /** Where those regions begin, as far as they have it in their middle. */
+  bypasses: Set<Block> | undefined;
+  /** Whether small regions leave for its own large one when they come by. */
+  takesOver: boolean;
 }
 
 /** A page of RAM with decoded code. */
@@ -283,7 +294,18 @@ export class CodeCache {
     memory.set(head + Op.taken, first);
     this.register({
       ...{ head, page, offset, end: at, mode, instructions: count, first },
-      ...{ wasHot: false, samples: 0, level: 0, largest: 0 },
+      ...{
+        wasHot: false,
+        samples: 0,
+        level: 0,
+        largest: 0,
+        passedBy: undefined,
+        insideOf: undefined,
+        strays: 0,
+        straysSince: 0,
+        bypasses: undefined,
+        takesOver: false,
+      },
     });
     return head;
   }

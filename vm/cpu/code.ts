@@ -2,7 +2,7 @@
  * The WebAssembly side of a CPU: base module, function table, and handlers made when a form is met first.
  */
 import { setFlagsFromString } from 'node:v8';
-import type { CodeCache } from './code-cache.ts';
+import type { Block, CodeCache } from './code-cache.ts';
 import type { Form } from './forms.ts';
 import { type HandlerModule, slotOf } from './handlers.ts';
 import { LARGE, type Reach, SMALL } from './jit/plan.ts';
@@ -50,6 +50,9 @@ const SAMPLES = [6, 200];
  * so many times as many for each instruction of that.
  */
 const SAMPLES_INSIDE = 1 / 8;
+/** So many slices end in the middle of a large region before small ones leave for it, and at least one in so many. */
+const STRAYS = 30;
+const STRAY_EVERY = 8;
 
 // V8 moves what branch hints call unlikely out of the way, which keeps registers and instruction cache for the rest.
 // Versions that have the feature for good no longer know the flag, and ignore it.
@@ -68,6 +71,8 @@ export class CpuCode {
   /** Slices that pending regions have waited, and how many have ended in them. */
   private patience = 0;
   private pendingSamples = 0;
+  /** Slices that have ended in a block. */
+  private samples = 0;
   private cache: CodeCache | undefined;
   private enterGuest: () => void = () => {};
 
@@ -155,7 +160,9 @@ export class CpuCode {
   sample(): void {
     const block = this.cache?.blockAtRip();
     if (block === undefined) return;
+    this.samples++;
     if (this.pending.has(block.head)) this.pendingSamples++;
+    this.noteStray(block);
     if (!block.wasHot || block.level >= SAMPLES.length) return;
     const patience = Math.max(1, block.largest * SAMPLES_INSIDE);
     if (++block.samples < SAMPLES[block.level]! * patience) return;
@@ -189,15 +196,8 @@ export class CpuCode {
         continue;
       }
       regions.push(region);
-      for (const block of region.blocks) {
-        covered.add(block.head);
-        block.wasHot = true;
-        if (reach === LARGE && block.head !== head)
-          block.largest = Math.max(block.largest, region.instructions);
-        if (block.page !== region.blocks[0]!.page) block.page.reachedFrom.add(region.blocks[0]!);
-        // Entered from elsewhere as often again, it becomes a region of its own.
-        memory.set(block.head + Op.count, 0);
-      }
+      this.note(region, reach);
+      for (const block of region.blocks) covered.add(block.head);
     }
     pending.clear();
     if (regions.length === 0) return;
@@ -218,6 +218,49 @@ export class CpuCode {
     if (this.nextRegion - this.firstRegion > REGIONS_MAXIMUM) cache.isFull = true;
     this.regions += regions.length;
     this.compileTime += performance.now() - started;
+  }
+
+  /** Keeps with its blocks that they are part of a region. */
+  private note({ blocks, loops, instructions }: CompiledRegion, reach: Reach): void {
+    const entry = blocks[0]!;
+    for (const block of blocks) {
+      block.wasHot = true;
+      if (block.page !== entry.page) block.page.reachedFrom.add(entry);
+      // Entered from elsewhere as often again, it becomes a region of its own.
+      this.memory.set(block.head + Op.count, 0);
+      if (block === entry) continue;
+      if (reach === SMALL) {
+        block.passedBy ??= new Set();
+        block.passedBy.add(entry);
+      } else {
+        block.largest = Math.max(block.largest, instructions);
+        block.insideOf = loops.has(block) ? undefined : entry;
+      }
+    }
+  }
+
+  /**
+   * A slice has ended at a block that a large region has in its middle, where that can't end: the same code also runs in
+   * a small region, which never comes to where the large one begins, but through it. When that is seen often, such small
+   * ones are compiled anew, and leave for the large one.
+   */
+  private noteStray(block: Block): void {
+    const entry = block.insideOf;
+    if (entry?.passedBy === undefined) return;
+    entry.bypasses ??= new Set();
+    for (const small of entry.passedBy)
+      if (small === block || block.passedBy?.has(small)) entry.bypasses.add(small);
+    if (entry.strays++ === 0) entry.straysSince = this.samples;
+    if (entry.strays < STRAYS) return;
+    entry.strays = 0;
+    if (this.samples - entry.straysSince <= STRAYS * STRAY_EVERY) {
+      entry.takesOver = true;
+      for (const small of entry.bypasses) {
+        entry.passedBy.delete(small);
+        if (!small.takesOver) this.pending.set(small.head, SMALL);
+      }
+    }
+    entry.bypasses = undefined;
   }
 
   /** Modules made of regions so far. */

@@ -131,6 +131,8 @@ export class RegionPlanner {
     if (known !== undefined) return known;
     const { reach } = this;
     if (this.count > 0) {
+      // Its own region reaches further than this one.
+      if (block.takesOver && reach.calls === 0) return -1;
       const isWarm = block.wasHot || this.memory.get(block.head + Op.count) * COLD >= HOT_COUNT;
       const fits = this.count < reach.blocks && this.instructions + block.instructions <= reach.instructions;
       if (!isWarm || !fits) return -1;

@@ -31,6 +31,8 @@ const STORES_WORTH = 5;
 export interface CompiledRegion {
   /** The first is where it is entered. */
   readonly blocks: readonly Block[];
+  /** Those that are the heads of loops: where a slice can end. */
+  readonly loops: ReadonlySet<Block>;
   /** Of all blocks, as often as they are in it. */
   readonly instructions: number;
   readonly body: FunctionBody;
@@ -60,6 +62,7 @@ export class RegionCompiler {
     const code = emitter.emit();
     return {
       blocks: nodes.map(({ block }) => block),
+      loops: new Set(nodes.filter((_, node) => flow.isLoop[node]).map(({ block }) => block)),
       instructions: nodes.reduce((sum, { block }) => sum + block.instructions, 0),
       body: functionBody(code.locals, code.bytes.view(), code.hints),
     };
