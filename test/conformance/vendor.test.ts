@@ -44,7 +44,9 @@ const pushed = {
 describe('differences between vendors', () => {
   it('count for nothing on the processors that vm/cpu is like', () => {
     expect(left('AuthenticAMD', outcome(32, [0x1e], pushed))).toEqual(['memory 10000fee']);
-    expect(VENDOR_DIFFERENCES.filter(({ vendors }) => vendors.includes('AuthenticAMD'))).toEqual([]);
+    const own = VENDOR_DIFFERENCES.filter(({ vendors }) => vendors.includes('AuthenticAMD'));
+    // Those in which AMD's own processors differ, and no manual says what is right.
+    expect(own.length).toBe(9);
   });
 
   it('cover what they name of a case and no more', () => {

@@ -1,14 +1,14 @@
 /**
  * Where AMD's and Intel's processors differ, and what a comparison makes of it.
  *
- * vm/cpu says AuthenticAMD in CPUID and does as AMD's processors do wherever the two differ. On an AMD host nothing
- * here counts. On an Intel host each entry of the list covers what this processor does otherwise: for exactly the
- * encodings and conditions that its `applies` states, and of what is compared only what its `covers` names. Anything
- * else that differs in the same case is still a difference. The report tells how many cases each entry covered.
+ * vm/cpu says AuthenticAMD in CPUID and does as AMD's processors do wherever the two differ. Each entry of the list
+ * covers what a host's processor does otherwise: for exactly the encodings and conditions that its `applies` states, and
+ * of what is compared only what its `covers` names. Anything else that differs in the same case is still a difference.
+ * The report tells how many cases each entry covered. On an AMD host only entries count for which no manual says what is
+ * right, and in which AMD's own processors differ.
  *
  * Each entry gives its reason: the manuals where they say so ("SDM" is Intel's, "APM" is AMD's), else that it was
- * observed, on Intel's Sapphire Rapids, in cases where vm/cpu does as processors of AMD's Zen line did. Only the order of
- * faults in x87 instructions and in FXSAVE and FXRSTOR has not been compared on AMD's: no manual gives it.
+ * observed, on Intel's Sapphire Rapids and AMD's Zen 5, in cases where vm/cpu does as earlier ones of AMD's Zen line did.
  */
 import { type Encoding, encodingOf } from './encoding.ts';
 import { type Case, Flag, Kind, Layout, type Result } from './records.ts';
@@ -31,7 +31,10 @@ export interface VendorDifference {
   readonly covers?: (what: string, outcome: Outcome) => boolean;
 }
 
+const AMD = ['AuthenticAMD'];
 const INTEL = ['GenuineIntel'];
+/** Where no manual says what is right, and AMD's Zen 5 does as Intel's processors, but its predecessors as vm/cpu. */
+const EITHER = [...INTEL, ...AMD];
 
 const STATUS = Flag.CF | Flag.PF | Flag.AF | Flag.ZF | Flag.SF | Flag.OF;
 const STATUS_NAMES = ['CF', 'PF', 'AF', 'ZF', 'SF', 'OF'];
@@ -361,7 +364,7 @@ function environmentSize({ e }: Outcome): number {
 const environmentOrder: VendorDifference = {
   // Observed: no manual says in which order the parts are accessed. Intel looks at the last byte first.
   title: 'a fault of FNSAVE, FRSTOR, FNSTENV or FLDENV is about the last byte, not the first that faults',
-  vendors: INTEL,
+  vendors: EITHER,
   applies(outcome) {
     const { c, e, host, ours } = outcome;
     const isEnvironment = e.isMemory && ((e.opcode === 0xd9 && [4, 6].includes(e.reg)) || isSaved(e));
@@ -388,7 +391,7 @@ function hasTenBytes(e: Encoding): boolean {
 const splitLoads: VendorDifference = {
   // Observed, as with stores below: the eight bytes may fault before the limit of the segment cuts off the last two.
   title: 'an operand of ten bytes past the limit of a segment faults by its first eight',
-  vendors: INTEL,
+  vendors: EITHER,
   applies: ({ c, e, host, ours }) =>
     c.mode !== 64 && hasTenBytes(e) && raised(host, Vector.pf) && raised(ours, Vector.gp, Vector.ss),
   covers: (what) => what === 'end',
@@ -414,7 +417,7 @@ const pendingOrder: VendorDifference = {
   // first, and doesn't look at where a result would go that an unmasked exception forbids; vm/cpu looks at the limit of
   // the segment when it computes an address.
   title: 'an x87 exception comes before the limit of the memory operand',
-  vendors: INTEL,
+  vendors: EITHER,
   applies: ({ e, host, ours }) =>
     e.opcode >= 0xd8 &&
     e.opcode <= 0xdf &&
@@ -424,10 +427,23 @@ const pendingOrder: VendorDifference = {
     (raised(host, Vector.mf) || (executed(host) && (host.fsw & 0x80) !== 0)),
 };
 
+const pendingStores: VendorDifference = {
+  // As above: the two have no order. AMD's Zen 5 looks at the page that a result would go to though an exception forbids it.
+  title: 'a page fault of an x87 store comes before an exception that keeps it from storing',
+  vendors: AMD,
+  applies: ({ e, host, ours }) =>
+    e.opcode >= 0xd8 &&
+    e.opcode <= 0xdf &&
+    e.isMemory &&
+    raised(host, Vector.pf) &&
+    executed(ours) &&
+    (ours.fsw & 0x80) !== 0,
+};
+
 const storePopAlias: VendorDifference = {
   // Observed; FSTP1 is in no manual. With an empty ST(0), Intel pops and leaves ST(i) and its tag; AMD copies both.
   title: 'FSTP1 (D9 D8+i) of an empty ST(0) leaves ST(i)',
-  vendors: INTEL,
+  vendors: EITHER,
   applies: ({ c, e }) =>
     e.opcode === 0xd9 && !e.isMemory && e.reg === 3 && !((c.ftw >> ((c.fsw >> 11) & 7)) & 1),
   covers: (what, { c, host }) =>
@@ -458,7 +474,7 @@ const mmxFaults: VendorDifference = {
 const imageFaults: VendorDifference = {
   // Observed, as with FNSAVE: the last byte is looked at first.
   title: 'a page fault of FXSAVE or FXRSTOR is about the last byte, not the first that faults',
-  vendors: INTEL,
+  vendors: EITHER,
   applies: ({ c, e, host, ours }) =>
     e.opcode === 0x0fae &&
     e.isMemory &&
@@ -475,7 +491,7 @@ const imageChecks: VendorDifference = {
   // Observed: which comes first isn't specified. Intel looks at limit and page for the first bytes, then at the
   // alignment, then at the other bytes.
   title: 'an operand of FXSAVE or FXRSTOR that passes the limit has something else wrong first',
-  vendors: INTEL,
+  vendors: EITHER,
   applies: ({ c, e, host, ours }) =>
     c.mode === 16 &&
     e.opcode === 0x0fae &&
@@ -489,16 +505,16 @@ const imageChecks: VendorDifference = {
 };
 
 const controlWord: VendorDifference = {
-  // Bit 6 of the control word is reserved (SDM vol. 1, 8.1.5; APM vol. 2, 11.4.4). FLDCW and FLDENV set it on both vendors'
-  // processors, FXRSTOR on Intel's alone.
-  title: 'FXRSTOR sets the reserved bit of the control word',
-  vendors: INTEL,
+  // Bit 6 of the control word is reserved (SDM vol. 1, 8.1.5; APM vol. 2, 11.4.4). FLDCW and FLDENV set it on all
+  // processors, FXRSTOR on Intel's and on AMD's Zen 5, not on its predecessors.
+  title: 'FXRSTOR leaves the reserved bit of the control word as it finds it',
+  vendors: AMD,
   applies: ({ e, host, ours }) =>
     e.opcode === 0x0fae &&
     e.isMemory &&
     e.reg === 1 &&
     (host.fcw ^ ours.fcw) === 0x40 &&
-    (host.fcw & 0x40) !== 0,
+    (ours.fcw & 0x40) !== 0,
   covers: (what) => what === 'fcw',
 };
 
@@ -506,7 +522,7 @@ const maskedMoveFaults: VendorDifference = {
   // Observed: which of the bytes faults first isn't specified, nor whether all 16 or those that are stored are held
   // against the limit first.
   title: 'a fault of MASKMOVDQU is about its upper eight bytes first',
-  vendors: INTEL,
+  vendors: EITHER,
   applies({ c, e, host, ours }) {
     if (e.opcode !== 0x0ff7 || !e.operandPrefix || !raised(host, Vector.pf)) return false;
     if (raised(ours, Vector.gp, Vector.ss)) return c.mode !== 64 && ours.error === 0;
@@ -560,6 +576,7 @@ export const VENDOR_DIFFERENCES: readonly VendorDifference[] = [
   splitLoads,
   splitStores,
   pendingOrder,
+  pendingStores,
   storePopAlias,
   mmxFaults,
   imageFaults,
