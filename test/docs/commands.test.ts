@@ -52,19 +52,18 @@ const PATIENCE_MS = 100_000;
 function run(command: string, cwd: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const environment = { ...process.env, PATH: `${bin}${delimiter}${process.env['PATH']}` };
-    const child = spawn('sh', ['-c', command], {
+    // Both streams through one pipe, as on a terminal: of two, either may be read first.
+    const child = spawn('sh', ['-c', `exec 2>&1\n${command}`], {
       cwd,
       env: environment,
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['ignore', 'pipe', 'inherit'],
       detached: true,
     });
     const timer = setTimeout(() => process.kill(-child.pid!, 'SIGKILL'), PATIENCE_MS);
     let output = '';
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.setEncoding('utf8').on('data', (text: string) => {
-        output += text;
-      });
-    }
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      output += text;
+    });
     child.once('error', reject);
     child.once('close', () => {
       clearTimeout(timer);

@@ -7,7 +7,6 @@
  */
 import type { LocalApic } from '../../devices/lapic.ts';
 import type { CpuidResult } from '../cpuid.ts';
-import { MSR_TSC, MSR_TSC_ADJUST } from '../vcpu-state.ts';
 import { nameOfAbsent } from './absent.ts';
 import { CodeCache } from './code-cache.ts';
 import { FAULT, GuestFault, INSTRUCTION_EXIT, InstructionExit, raise, SHUTDOWN, Vector } from './fault.ts';
@@ -17,7 +16,6 @@ import './isa/index.ts';
 import type { CpuCode } from './code.ts';
 import { CpuDebug } from './debug.ts';
 import { INSTRUCTION_MAXIMUM } from './decode.ts';
-import { KVM_SYSTEM_TIME_ENABLED, MSR_KVM_SYSTEM_TIME, MSR_KVM_WALL_CLOCK } from './kvm-clock.ts';
 import {
   CROSS_PAGE,
   EventKind,
@@ -39,15 +37,14 @@ import {
   CR0,
   CR4,
   DebugStatus,
-  EFER,
   EFLAGS,
   isLong,
   isReal,
   isVirtual8086,
 } from './system/context.ts';
-import { ADDRESS_MSRS, MSR_AMD_INT_PENDING, PLAIN_MSRS } from './system/control-registers.ts';
 import { HELPERS } from './system/helpers.ts';
 import { deliver, deliverException, type InterruptSource } from './system/interrupts.ts';
+import { type MsrHost, type MsrOwner, Msrs } from './system/msrs.ts';
 import { resetState } from './system/reset.ts';
 import { Attribute, checkSegment, setSegment } from './system/segments.ts';
 import { STRING_SCRATCH } from './system/strings.ts';
@@ -70,18 +67,9 @@ export interface CpuObserver {
 }
 
 /** What surrounds a CPU: time, interrupts, devices. */
-export interface CpuHost {
+export interface CpuHost extends MsrHost {
   /** What CPUID says on a vCPU. */
   cpuid(index: number, leaf: number, subleaf: number): CpuidResult;
-  /** Guest TSC as a double. */
-  tsc(): number;
-  setTsc(value: number): void;
-  /** IA32_TSC_ADJUST. */
-  tscAdjust(): number;
-  setTscAdjust(value: number): void;
-  /** Writes a structure of kvmclock at a physical address: see kvm-clock.ts. */
-  writeSystemTime(gpa: number): void;
-  writeWallClock(gpa: number): void;
   /** Interrupt from the PICs, when the local APIC lets it through: its vector, or −1. */
   externalInterrupt(apic: LocalApic): number;
   hasExternalInterrupt(apic: LocalApic): boolean;
@@ -115,11 +103,12 @@ const REPLAY_WORDS = 2;
 /** Device accesses that a run serves without leaving guest code: with more it would look around too late. */
 const SERVED_MAXIMUM = 32;
 
-export class Cpu implements CpuContext, MmuClient {
+export class Cpu implements CpuContext, MmuClient, MsrOwner {
   readonly memory: CpuMemory;
   readonly mmu: Mmu;
   readonly code: CodeCache;
   readonly debug: CpuDebug;
+  readonly msrs: Msrs;
   /** Instructions executed so far; an exception or interrupt on its way into the guest counts as one, too. */
   executed = 0;
   /** The access that {@link CpuExit.io} and mmio are about. Data lies in the CPU's memory at {@link ACCESS_DATA}. */
@@ -156,6 +145,7 @@ export class Cpu implements CpuContext, MmuClient {
     this.program = program;
     this.mmu = new Mmu(memory, this);
     this.debug = new CpuDebug(memory, host.debug);
+    this.msrs = new Msrs(this, host);
     this.code = new CodeCache(
       memory,
       () => this.mmu,
@@ -168,12 +158,16 @@ export class Cpu implements CpuContext, MmuClient {
 
   // vCPUs
 
+  get vcpus(): number {
+    return this.apics.length;
+  }
+
   /** Which vCPU runs. */
   get index(): number {
     return this.current;
   }
 
-  private get apic(): LocalApic {
+  get apic(): LocalApic {
     return this.apics[this.current]!;
   }
 
@@ -254,8 +248,8 @@ export class Cpu implements CpuContext, MmuClient {
     if (index === this.current && this.hasInterrupt) this.leaveSoon();
   }
 
-  /** Where a vCPU's field is now. */
-  private place(index: number, field: number): number {
+  /** Where a vCPU's field of state is now. */
+  place(index: number, field: number): number {
     return index === this.current ? field : savedState(index) + field - State.gpr;
   }
 
@@ -1098,96 +1092,6 @@ export class Cpu implements CpuContext, MmuClient {
     return this.host.cpuid(this.current, leaf, subleaf);
   }
 
-  readMsr(index: number): { low: number; high: number } | undefined {
-    const { memory } = this;
-    const plain = PLAIN_MSRS[index];
-    if (plain !== undefined) return { low: memory.get(plain), high: memory.get(plain + 4) };
-    switch (index) {
-      case MSR_TSC:
-        return words(this.host.tsc());
-      case MSR_TSC_ADJUST:
-        return words(this.host.tscAdjust());
-      case 0x1b:
-        return { low: memory.get(State.apicBase), high: 0 };
-      case 0x6e0:
-        return { low: this.apic.tscDeadlineLow | 0, high: this.apic.tscDeadlineHigh | 0 };
-      case 0xc000_0080:
-        return { low: memory.get(State.efer), high: 0 };
-      // Microcode revision, platform id, and what kernels read without asking.
-      case 0x8b:
-      case 0x17:
-      case 0xc001_0015:
-      case 0xc001_001f:
-      case MSR_AMD_INT_PENDING:
-      case 0xc001_1029:
-      case 0xc000_0104:
-        return { low: 0, high: 0 };
-      default:
-        return undefined;
-    }
-  }
-
-  writeMsr(index: number, low: number, high: number): boolean {
-    const { memory } = this;
-    const plain = PLAIN_MSRS[index];
-    if (plain !== undefined) {
-      if (ADDRESS_MSRS.has(index) && high >> 15 !== 0 && high >> 15 !== -1) return false;
-      memory.set64(plain, low, high);
-      if (index === MSR_KVM_SYSTEM_TIME) this.updateSystemTime(plain);
-      else if (index === MSR_KVM_WALL_CLOCK) this.host.writeWallClock(toNumber(low, high));
-      return true;
-    }
-    switch (index) {
-      case MSR_TSC:
-        this.host.setTsc(toNumber(low, high));
-        this.updateSystemTimes();
-        return true;
-      case MSR_TSC_ADJUST:
-        this.host.setTscAdjust(high * 0x1_0000_0000 + (low >>> 0));
-        this.updateSystemTimes();
-        return true;
-      case 0x1b:
-        memory.set(State.apicBase, low);
-        this.apic.enabled = (low & 0x800) !== 0;
-        this.mmu.flushAll();
-        return true;
-      case 0x6e0:
-        this.apic.setTscDeadline(high, low);
-        return true;
-      case 0xc000_0080: {
-        const allowed = EFER.SCE | EFER.LME | EFER.NXE;
-        const old = memory.get(State.efer);
-        if (low & ~(allowed | EFER.LMA) || high !== 0) return false;
-        if ((old ^ low) & EFER.LME && memory.get(State.cr0) & CR0.PG) return false;
-        memory.set(State.efer, (low & allowed) | (old & EFER.LMA));
-        if ((old ^ low) & EFER.NXE) this.mmu.flushAll();
-        return true;
-      }
-      case 0x8b:
-      case 0x79:
-      case 0xc001_0015:
-      case 0xc001_1029:
-        return true;
-      default:
-        return false;
-    }
-  }
-
-  /** The TSC or kvmclock has been moved: tells all vCPUs that look at kvmclock. */
-  updateSystemTimes(): void {
-    for (let index = 0; index < this.apics.length; index++)
-      this.updateSystemTime(
-        index === this.current ? State.kvmSystemTime : savedState(index) + State.kvmSystemTime - State.gpr,
-      );
-  }
-
-  /** @param at - where a vCPU's MSR_KVM_SYSTEM_TIME_NEW lies */
-  private updateSystemTime(at: number): void {
-    const low = this.memory.get(at);
-    if (low & KVM_SYSTEM_TIME_ENABLED)
-      this.host.writeSystemTime(toNumber(low & ~KVM_SYSTEM_TIME_ENABLED, this.memory.get(at + 4)));
-  }
-
   /** What handlers and regions import. */
   private hostFunctions(): HostFunctions {
     const { memory, mmu, code } = this;
@@ -1252,15 +1156,6 @@ export class Cpu implements CpuContext, MmuClient {
       hot: (head) => this.program.hot(head!),
     };
   }
-}
-
-/** A whole number in two words. */
-function toNumber(low: number, high: number): number {
-  return (high >>> 0) * 0x1_0000_0000 + (low >>> 0);
-}
-
-function words(value: number): { low: number; high: number } {
-  return { low: (value % 0x1_0000_0000) | 0, high: Math.floor(value / 0x1_0000_0000) };
 }
 
 /** Registers of a local APIC whose write neither depends on time nor interrupts a CPU that has interrupts off. */

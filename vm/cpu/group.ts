@@ -203,7 +203,7 @@ export class CpuGroup implements Vcpu {
     cpu.takeUp(time.current);
     if (restored !== Restored.fromKvm) return;
     this.notifyAllQueues();
-    cpu.updateSystemTimes();
+    cpu.msrs.updateSystemTimes();
   }
 
   /** What the exit is about. */

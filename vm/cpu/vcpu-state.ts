@@ -17,8 +17,8 @@ import { Vector } from './fault.ts';
 import { EventKind, Seg, State } from './layout.ts';
 import type { CpuMemory } from './memory.ts';
 import { EFLAGS_DEFINED, getEflags, setEflags } from './system/context.ts';
-import { PLAIN_MSRS } from './system/control-registers.ts';
 import { restoreExtended, saveExtended } from './system/extended-state.ts';
+import { PLAIN_MSRS } from './system/msrs.ts';
 import { Attribute } from './system/segments.ts';
 
 /** What a vCPU's state has besides the bytes at {@link State}. */

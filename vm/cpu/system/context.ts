@@ -4,10 +4,12 @@
 import { LazyFlags, State } from '../layout.ts';
 import type { CpuMemory } from '../memory.ts';
 import type { Mmu } from '../mmu.ts';
+import type { Msrs } from './msrs.ts';
 
 export interface CpuContext {
   readonly memory: CpuMemory;
   readonly mmu: Mmu;
+  readonly msrs: Msrs;
   /** Recomputes what code is decoded for: after a change of segments, control registers or EFER. */
   updateMode(): void;
   /** As {@link updateMode}, after a load of DS, ES, FS or GS alone. */
@@ -44,9 +46,6 @@ export interface CpuContext {
   readonly stopsEarly: boolean;
   /** Guest time stamp counter, as a double. */
   tsc(): number;
-  readMsr(index: number): { low: number; high: number } | undefined;
-  /** @returns whether there is such a register and the value is allowed */
-  writeMsr(index: number, low: number, high: number): boolean;
   cpuid(leaf: number, subleaf: number): readonly [number, number, number, number];
   /** Random bits from the host. */
   random(): number;

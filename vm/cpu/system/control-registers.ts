@@ -1,9 +1,7 @@
 /**
- * Control and debug registers, and model-specific registers that are only state.
- * SDM volume 3A, 2.5 and 17.2; volume 4.
+ * Control and debug registers. SDM volume 3A, 2.5 and 17.2.
  */
 import { generalProtection, raise, Vector } from '../fault.ts';
-import { MSR_KVM_SYSTEM_TIME, MSR_KVM_WALL_CLOCK } from '../kvm-clock.ts';
 import { Seg, State } from '../layout.ts';
 import { type CpuContext, CR0, CR4, DebugStatus, EFER } from './context.ts';
 import { Attribute, is64BitCode } from './segments.ts';
@@ -138,32 +136,3 @@ function debugIndex(cpu: CpuContext, number: number): number {
   if (number > 7) raise(Vector.UD);
   return number & 1 ? 5 : 4;
 }
-
-/**
- * Int Pending and CMP-Halt of AMD's family 15: kernels look there whether C1E, which stops the APIC's timer, is on. It
- * isn't. BIOS and Kernel Developer's Guide for AMD NPT family 0Fh processors, 14.2.
- */
-export const MSR_AMD_INT_PENDING = 0xc001_0055;
-
-/** MSRs that are 64 bits of state without side effects. */
-export const PLAIN_MSRS: Readonly<Record<number, number>> = {
-  372: State.sysenterCs,
-  373: State.sysenterEsp,
-  374: State.sysenterEip,
-  631: State.pat,
-  416: State.misc,
-  3221225601: State.star,
-  3221225602: State.lstar,
-  3221225603: State.cstar,
-  3221225604: State.sfmask,
-  3221225728: State.segBase + 8 * Seg.fs,
-  3221225729: State.segBase + 8 * Seg.gs,
-  3221225730: State.kernelGsBase,
-  3221225731: State.tscAux,
-  [MSR_KVM_WALL_CLOCK]: State.kvmWallClock,
-  [MSR_KVM_SYSTEM_TIME]: State.kvmSystemTime,
-};
-/** Those among them that hold linear addresses, which must be canonical. */
-export const ADDRESS_MSRS = new Set([
-  0x175, 0x176, 0xc000_0082, 0xc000_0083, 0xc000_0100, 0xc000_0101, 0xc000_0102,
-]);

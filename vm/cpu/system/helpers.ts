@@ -559,7 +559,7 @@ const FUNCTIONS: Partial<Record<HelperName, HelperFunction>> = {
   rdmsr: (cpu) => {
     const { memory } = cpu;
     requireCpl0(memory);
-    const value = cpu.readMsr(memory.reg(1) >>> 0);
+    const value = cpu.msrs.read(memory.reg(1) >>> 0);
     if (value === undefined) generalProtection();
     memory.setReg32(0, value.low);
     memory.setReg32(2, value.high);
@@ -567,7 +567,7 @@ const FUNCTIONS: Partial<Record<HelperName, HelperFunction>> = {
   wrmsr: (cpu) => {
     const { memory } = cpu;
     requireCpl0(memory);
-    if (!cpu.writeMsr(memory.reg(1) >>> 0, memory.reg(0), memory.reg(2))) generalProtection();
+    if (!cpu.msrs.write(memory.reg(1) >>> 0, memory.reg(0), memory.reg(2))) generalProtection();
   },
   rdtsc: (cpu) => readTsc(cpu),
   rdtscp: (cpu) => {
