@@ -428,14 +428,14 @@ const pendingOrder: VendorDifference = {
 };
 
 const pendingStores: VendorDifference = {
-  // As above: the two have no order. AMD's Zen 5 looks at the page that a result would go to though an exception forbids it.
-  title: 'a page fault of an x87 store comes before an exception that keeps it from storing',
+  // As above: the two have no order. AMD's Zen 5 looks at where a result would go though an exception forbids it.
+  title: 'a fault of an x87 store comes before an exception that keeps it from storing',
   vendors: AMD,
   applies: ({ e, host, ours }) =>
     e.opcode >= 0xd8 &&
     e.opcode <= 0xdf &&
     e.isMemory &&
-    raised(host, Vector.pf) &&
+    raised(host, Vector.pf, Vector.gp, Vector.ss) &&
     executed(ours) &&
     (ours.fsw & 0x80) !== 0,
 };
