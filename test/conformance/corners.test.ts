@@ -52,6 +52,17 @@ describe('vm/cpu, in corners', () => {
     expect(store(0xffff_fe80_0000_0000n)).toBe(PE | UE);
   });
 
+  it('takes a tiny remainder for an unmasked underflow, by an infinite divisor too', () => {
+    for (const opcode of [0xf8, 0xf5]) {
+      const result = run(64, [0xd9, opcode], 0, (c) => {
+        c.fcw = 0x36f;
+        put(c, 0, 0, 0x6c_6717_8000n);
+        put(c, 1, 0x7fff, 0x8000_0000_0000_0000n);
+      });
+      expect(result.fsw).toBe(UE | DE | ES_B);
+    }
+  });
+
   it('prefers a quiet NaN in a register to a signalling one in memory', () => {
     const result = run(64, [0xd8, 0x01], Layout.middleBase, (c) => {
       put(c, 0, 0x7fff, 0xc000_0000_0000_0001n);

@@ -940,9 +940,14 @@ class Fpu {
     }
     if (isDenormal(x) || isDenormal(y)) context.flags |= FpuFlag.DE;
     if (this.collect()) return;
-    if (isZero(x) || isInfinite(y)) {
+    if (isZero(x)) {
       this.status &= ~CONDITIONS;
-      this.set(0, isZero(x) || x.exponent > 0 || x.significand >> 63n === 0n ? x : { ...x, exponent: 1 });
+      this.set(0, x);
+      return;
+    }
+    if (isInfinite(y)) {
+      this.status &= ~CONDITIONS;
+      this.remainderIs(x.sign, x.significand, power(x));
       return;
     }
     const distance =
