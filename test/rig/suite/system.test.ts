@@ -13,10 +13,20 @@ const FOLDER = join(root, 'test/system');
 /** The name of a line's check. */
 const nameOf = (line: string): string => line.replace(/: (ok|#|int ).*/, '');
 
-for (const file of readdirSync(FOLDER).filter((name) => name.endsWith('.bin'))) {
-  const guest = file.replace('.bin', '');
+/**
+ * The one that sets breakpoints comes last, of all that the rig runs: QEMU's processors keep a nested guest's debug
+ * registers armed when it is left (helper_vmrun sets them, and do_vmexit clears none, up to QEMU 9.0), and those behind it
+ * get its #DB.
+ */
+const LAST = 'debug';
+const names = readdirSync(FOLDER)
+  .filter((name) => name.endsWith('.bin'))
+  .map((name) => name.replace('.bin', ''));
+const guests = [...names.filter((name) => name !== LAST), LAST];
+
+for (const guest of guests) {
   test(`system instructions: ${guest}`, async () => {
-    const kernel = join(FOLDER, file);
+    const kernel = join(FOLDER, `${guest}.bin`);
     const result = await runGuest([
       ...['--kernel', kernel, '--protocol', 'flat', '--memory', '16M', '--portable'],
     ]);
