@@ -51,7 +51,7 @@ const SAMPLES = [6, 200];
  */
 const SAMPLES_INSIDE = 1 / 8;
 /** So many slices end in the middle of a large region before small ones leave for it, and at least one in so many. */
-const STRAYS = 30;
+const STRAYS = 12;
 const STRAY_EVERY = 8;
 
 // V8 moves what branch hints call unlikely out of the way, which keeps registers and instruction cache for the rest.
