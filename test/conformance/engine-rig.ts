@@ -7,7 +7,10 @@ import { DeviceState } from '../../devices/state.ts';
 import { CpuCode } from '../../vm/cpu/code.ts';
 import { Cpu, type CpuHost } from '../../vm/cpu/cpu.ts';
 import { buildHandlers, type HandlerModule } from '../../vm/cpu/handlers.ts';
+import { RAM_START, Seg, State } from '../../vm/cpu/layout.ts';
 import type { CpuMemory } from '../../vm/cpu/memory.ts';
+import { resetState } from '../../vm/cpu/system/reset.ts';
+import { setSegment } from '../../vm/cpu/system/segments.ts';
 import { cpuid } from '../../vm/cpuid.ts';
 
 export interface CpuRig {
@@ -81,4 +84,19 @@ export function makeCpu(
   // The memory may have been another CPU's.
   program.clear();
   return { cpu, program, undefinedInstructions };
+}
+
+/** Resets a CPU into flat 32-bit mode at CPL 0 without paging, to run code at an address, with its stack below that. */
+export function enterFlat(cpu: Cpu, code: readonly number[], at: number): void {
+  const { memory } = cpu;
+  resetState(memory, true);
+  memory.u8.set(code, RAM_START + at);
+  for (const segment of [Seg.es, Seg.ss, Seg.ds, Seg.fs, Seg.gs])
+    setSegment(memory, segment, 8, 0, 0, -1, 0xc093);
+  setSegment(memory, Seg.cs, 16, 0, 0, -1, 0xc09b);
+  memory.set(State.cr0, 0x11);
+  memory.set64(State.rip, at, 0);
+  memory.setReg32(4, at);
+  cpu.mmu.flushAll();
+  cpu.updateMode();
 }

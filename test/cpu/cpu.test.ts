@@ -6,9 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { ACCESS_DATA, type Cpu, CpuExit } from '../../vm/cpu/cpu.ts';
 import { RAM_START, Seg, State } from '../../vm/cpu/layout.ts';
 import { CpuMemory, createCpuMemory } from '../../vm/cpu/memory.ts';
-import { resetState } from '../../vm/cpu/system/reset.ts';
-import { setSegment } from '../../vm/cpu/system/segments.ts';
-import { makeCpu } from '../conformance/engine-rig.ts';
+import { enterFlat, makeCpu } from '../conformance/engine-rig.ts';
 
 const RAM = 4 << 20;
 const CODE = 0x1000;
@@ -17,18 +15,9 @@ const { cpu } = makeCpu(memory, true);
 
 /** A CPU in flat 32-bit mode with code at CODE, and its stack below. */
 function start(code: readonly number[], on = cpu): Cpu {
-  resetState(memory, true);
   on.codeWritten(0, RAM);
   memory.u8.fill(0, RAM_START, RAM_START + RAM);
-  memory.u8.set(code, RAM_START + CODE);
-  for (const segment of [Seg.es, Seg.ss, Seg.ds, Seg.fs, Seg.gs])
-    setSegment(memory, segment, 8, 0, 0, -1, 0xc093);
-  setSegment(memory, Seg.cs, 16, 0, 0, -1, 0xc09b);
-  memory.set(State.cr0, 0x11);
-  memory.set64(State.rip, CODE, 0);
-  memory.setReg32(4, CODE);
-  on.mmu.flushAll();
-  on.updateMode();
+  enterFlat(on, code, CODE);
   return on;
 }
 

@@ -6,13 +6,11 @@ import { describe, expect, it } from 'vitest';
 import { CpuExit } from '../../vm/cpu/cpu.ts';
 import { debugBuffer, writeDebugSettings } from '../../vm/cpu/debug.ts';
 import { FAULT, Vector } from '../../vm/cpu/fault.ts';
-import { RAM_START, Seg, State } from '../../vm/cpu/layout.ts';
+import { RAM_START, State } from '../../vm/cpu/layout.ts';
 import { CpuMemory, createCpuMemory } from '../../vm/cpu/memory.ts';
 import { writeControl } from '../../vm/cpu/system/control-registers.ts';
-import { resetState } from '../../vm/cpu/system/reset.ts';
-import { setSegment } from '../../vm/cpu/system/segments.ts';
 import { NO_DEBUGGING } from '../../vm/debug/settings.ts';
-import { makeCpu } from '../conformance/engine-rig.ts';
+import { enterFlat, makeCpu } from '../conformance/engine-rig.ts';
 
 const RAM = 4 << 20;
 const CODE = 0x1000;
@@ -21,16 +19,7 @@ const memory = new CpuMemory(createCpuMemory(RAM), RAM);
 /** A CPU in flat 32-bit mode with code at CODE. */
 function start(code: readonly number[], debug = debugBuffer()) {
   const { cpu } = makeCpu(memory, true, 1, { debug });
-  resetState(memory, true);
-  memory.u8.set(code, RAM_START + CODE);
-  for (const segment of [Seg.es, Seg.ss, Seg.ds, Seg.fs, Seg.gs])
-    setSegment(memory, segment, 8, 0, 0, -1, 0xc093);
-  setSegment(memory, Seg.cs, 16, 0, 0, -1, 0xc09b);
-  memory.set(State.cr0, 0x11);
-  memory.set64(State.rip, CODE, 0);
-  memory.setReg32(4, CODE);
-  cpu.mmu.flushAll();
-  cpu.updateMode();
+  enterFlat(cpu, code, CODE);
   return cpu;
 }
 

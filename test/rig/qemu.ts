@@ -71,9 +71,9 @@ export function bootRig({ kernel, initramfs, timeout, interactive, onEvent }: Ri
     createInterface({ input: qemu.stdout }).on('line', (line) => {
       heard = performance.now();
       const end = line.indexOf(END_MARK);
-      const event = line.indexOf(EVENT_MARK);
+      const event = eventIn(line);
       if (end >= 0) status = Number(line.slice(end + END_MARK.length).trim());
-      else if (event >= 0) onEvent(JSON.parse(line.slice(event + EVENT_MARK.length)) as TestEvent);
+      else if (event !== undefined) onEvent(event);
       else process.stdout.write(`${line.trimEnd()}\n`);
     });
   }
@@ -98,4 +98,15 @@ export function bootRig({ kernel, initramfs, timeout, interactive, onEvent }: Ri
       else reject(new RigStandsStill('the rig ended without saying how: its kernel may have panicked'));
     });
   });
+}
+
+/** The event that a line tells of; undefined for none, or when the kernel has written into the middle of it. */
+function eventIn(line: string): TestEvent | undefined {
+  const at = line.indexOf(EVENT_MARK);
+  if (at < 0) return undefined;
+  try {
+    return JSON.parse(line.slice(at + EVENT_MARK.length)) as TestEvent;
+  } catch {
+    return undefined;
+  }
 }

@@ -85,6 +85,14 @@ describe('verdicts over several boots of the rig', () => {
     expect(summary(verdicts)).toMatchObject({ left: [B], failed: [A] });
   });
 
+  it('notice a verdict that has not come through', () => {
+    const verdicts = new Verdicts([A, B]);
+    boot(verdicts, [A, 'one', B, 'two pass', 'three']);
+    expect(summary(verdicts)).toEqual({ left: [A, B], done: ['two'], failed: [], recovered: [] });
+    boot(verdicts, [A, 'one pass', B, 'three pass']);
+    expect(summary(verdicts)).toMatchObject({ left: [], failed: [], recovered: ['one', 'three'] });
+  });
+
   it('refuse tests of none of the files', () => {
     expect(() => new Verdicts([A]).take({ kind: 'begin', name: 'x' })).toThrow(RangeError);
   });

@@ -1,7 +1,7 @@
 /**
  * Which tests of the suite have been judged, over several boots of the rig. QEMU's emulation of SVM loses an interrupt
- * or a trap now and then, and a guest, or the rig as a whole, stands still. What was judged before holds; what failed
- * or stood still is run once more, on a rig that has been booted anew; what fails twice has failed.
+ * now and then, and a guest, or the rig as a whole, stands still. What was judged before holds; what failed or stood
+ * still is run once more, on a rig that has been booted anew; what fails twice has failed.
  */
 import type { TestEvent } from './reporter.ts';
 
@@ -46,6 +46,7 @@ export class Verdicts {
     const file = begun ?? this.running?.file;
     if (file === undefined) throw new RangeError(`${said}: a test of none of the suite's files`);
     const name = begun ?? said;
+    if (kind === 'begin') this.missVerdict();
     if (kind === 'fail') this.fail(file, name, text);
     else if (kind !== 'begin' && name !== file) {
       this.judged.set(name, { file, kind });
@@ -60,8 +61,10 @@ export class Verdicts {
 
   /** The rig has come to the suite's end; or to none, for this reason. What is left is run on another. */
   endOfBoot(without: string | undefined): void {
-    if (without === undefined) for (const file of this.files) this.finish(file);
-    else {
+    if (without === undefined) {
+      this.missVerdict();
+      for (const file of this.files) this.finish(file);
+    } else {
       const { file, name } = this.running ?? { file: this.left[0]!, name: this.left[0]! };
       this.fail(file, name, without);
     }
@@ -111,6 +114,13 @@ export class Verdicts {
     // Which of its tests it was nobody knows: all of them are run again.
     for (const [test, verdict] of this.judged) if (verdict.file === file) this.judged.delete(test);
     if (entry.reasons.length >= TRIES) this.finished.add(file);
+  }
+
+  /** Something else begins: a test that ran has been judged, or the line that said so was spoilt on its way. */
+  private missVerdict(): void {
+    const { running } = this;
+    if (running !== undefined && running.name !== running.file)
+      this.fail(running.file, running.name, 'its verdict has not come through');
   }
 
   /** A file has come to its end: what went wrong outside of its tests before has not this time. */

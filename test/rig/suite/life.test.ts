@@ -86,7 +86,7 @@ const PASTE = Number(process.env['TYPE2_PASTE_BYTES'] ?? 65536);
 test(`${PASTE} bytes that are pasted arrive whole`, async () => {
   const guest = startGuest([
     ...linux(`stty raw -echo; echo ready; head -c ${PASTE} | sha256sum`),
-    ...['--timeout', String(PATIENCE_S + PASTE / 1024)],
+    ...['--timeout', String(PATIENCE_S + Math.ceil(PASTE / 1024))],
   ]);
   await guest.printed('ready');
   const bytes = new Uint8Array(PASTE).map((_, i) => (i * 31 + (i >> 8)) & 0xff);

@@ -14,9 +14,8 @@ const FOLDER = join(root, 'test/system');
 const nameOf = (line: string): string => line.replace(/: (ok|#|int ).*/, '');
 
 /**
- * The one that sets breakpoints comes last, of all that the rig runs: QEMU's processors keep a nested guest's debug
- * registers armed when it is left (helper_vmrun sets them, and do_vmexit clears none, up to QEMU 9.0), and those behind it
- * get its #DB.
+ * The one that sets breakpoints comes last, of all that the rig runs: QEMU's processors arm what a nested guest moves to
+ * DR7 and disarm nothing at #VMEXIT (do_vmexit), and guests behind it get its #DB.
  */
 const LAST = 'debug';
 const names = readdirSync(FOLDER)

@@ -6,15 +6,28 @@ import { MSR_TSC, MSR_TSC_ADJUST } from '../../vcpu-state.ts';
 import { KVM_SYSTEM_TIME_ENABLED, MSR_KVM_SYSTEM_TIME, MSR_KVM_WALL_CLOCK } from '../kvm-clock.ts';
 import { Seg, State } from '../layout.ts';
 import type { CpuMemory } from '../memory.ts';
-import type { Mmu } from '../mmu.ts';
+import { isCanonical, type Mmu } from '../mmu.ts';
 import { CR0, EFER } from './context.ts';
 
 const MSR_PLATFORM_ID = 0x17;
 const MSR_APIC_BASE = 0x1b;
 const MSR_UCODE_WRITE = 0x79;
 const MSR_UCODE_REV = 0x8b;
+const MSR_SYSENTER_CS = 0x174;
+const MSR_SYSENTER_ESP = 0x175;
+const MSR_SYSENTER_EIP = 0x176;
+const MSR_MISC_ENABLE = 0x1a0;
+const MSR_PAT = 0x277;
 const MSR_TSC_DEADLINE = 0x6e0;
 const MSR_EFER = 0xc000_0080;
+const MSR_STAR = 0xc000_0081;
+const MSR_LSTAR = 0xc000_0082;
+const MSR_CSTAR = 0xc000_0083;
+const MSR_SFMASK = 0xc000_0084;
+const MSR_FS_BASE = 0xc000_0100;
+const MSR_GS_BASE = 0xc000_0101;
+const MSR_KERNEL_GS_BASE = 0xc000_0102;
+const MSR_TSC_AUX = 0xc000_0103;
 const MSR_TSC_RATIO = 0xc000_0104;
 const MSR_AMD_HWCR = 0xc001_0015;
 const MSR_AMD_NB_CFG = 0xc001_001f;
@@ -43,24 +56,32 @@ const IGNORED = new Set([MSR_UCODE_REV, MSR_UCODE_WRITE, MSR_AMD_HWCR, MSR_AMD_D
 
 /** MSRs that are 64 bits of state without side effects. */
 export const PLAIN_MSRS: Readonly<Record<number, number>> = {
-  372: State.sysenterCs,
-  373: State.sysenterEsp,
-  374: State.sysenterEip,
-  416: State.misc,
-  631: State.pat,
-  [0xc000_0081]: State.star,
-  [0xc000_0082]: State.lstar,
-  [0xc000_0083]: State.cstar,
-  [0xc000_0084]: State.sfmask,
-  [0xc000_0100]: State.segBase + 8 * Seg.fs,
-  [0xc000_0101]: State.segBase + 8 * Seg.gs,
-  [0xc000_0102]: State.kernelGsBase,
-  [0xc000_0103]: State.tscAux,
+  [MSR_SYSENTER_CS]: State.sysenterCs,
+  [MSR_SYSENTER_ESP]: State.sysenterEsp,
+  [MSR_SYSENTER_EIP]: State.sysenterEip,
+  [MSR_MISC_ENABLE]: State.misc,
+  [MSR_PAT]: State.pat,
+  [MSR_STAR]: State.star,
+  [MSR_LSTAR]: State.lstar,
+  [MSR_CSTAR]: State.cstar,
+  [MSR_SFMASK]: State.sfmask,
+  [MSR_FS_BASE]: State.segBase + 8 * Seg.fs,
+  [MSR_GS_BASE]: State.segBase + 8 * Seg.gs,
+  [MSR_KERNEL_GS_BASE]: State.kernelGsBase,
+  [MSR_TSC_AUX]: State.tscAux,
   [MSR_KVM_WALL_CLOCK]: State.kvmWallClock,
   [MSR_KVM_SYSTEM_TIME]: State.kvmSystemTime,
 };
 /** Those among them that hold linear addresses, which must be canonical. */
-const ADDRESS_MSRS = new Set([0x175, 0x176, 0xc000_0082, 0xc000_0083, 0xc000_0100, 0xc000_0101, 0xc000_0102]);
+const ADDRESS_MSRS = new Set([
+  MSR_SYSENTER_ESP,
+  MSR_SYSENTER_EIP,
+  MSR_LSTAR,
+  MSR_CSTAR,
+  MSR_FS_BASE,
+  MSR_GS_BASE,
+  MSR_KERNEL_GS_BASE,
+]);
 
 /** Time, as MSRs show and set it. */
 export interface MsrHost {
@@ -146,7 +167,7 @@ export class Msrs {
   }
 
   private writePlain(index: number, at: number, low: number, high: number): boolean {
-    if (ADDRESS_MSRS.has(index) && high >> 15 !== 0 && high >> 15 !== -1) return false;
+    if (ADDRESS_MSRS.has(index) && !isCanonical(high)) return false;
     this.owner.memory.set64(at, low, high);
     if (index === MSR_KVM_SYSTEM_TIME) this.updateSystemTime(at);
     else if (index === MSR_KVM_WALL_CLOCK) this.host.writeWallClock(toNumber(low, high));
