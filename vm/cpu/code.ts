@@ -8,7 +8,7 @@ import { type HandlerModule, slotOf } from './handlers.ts';
 import { LARGE, type Reach, SMALL } from './jit/plan.ts';
 import { type CompiledRegion, RegionCompiler } from './jit/region.ts';
 import { Op } from './layout.ts';
-import { BASE_FUNCTIONS, HANDLER, type HostFunctions } from './lower/base.ts';
+import { BASE_FUNCTIONS, forRegions, HANDLER, type HostFunctions, REGION_FUNCTIONS } from './lower/base.ts';
 import {
   beginBaseModule,
   FIRST_HANDLER,
@@ -105,6 +105,7 @@ export class CpuCode {
     const bytes = this.handlers?.bytes ?? beginBaseModule().module.build();
     const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), { cpu: this.imports });
     for (const name of Object.keys(BASE_FUNCTIONS)) this.imports[name] = instance.exports[name];
+    for (const { name } of REGION_FUNCTIONS.map(forRegions)) this.imports[name] = instance.exports[name];
     this.enterGuest = instance.exports['enter'] as () => void;
     this.nextSlot = this.handlers?.end ?? FIRST_HANDLER;
   }

@@ -519,7 +519,7 @@ export class RegionLowering extends Lowering {
     this.dirty = this.dirtyOut;
     this.flagsDirty = this.flagsDirtyOut;
     this.storeState();
-    code.returnCall(this.functions.go);
+    code.returnCallBase(this.functions.go);
   }
 
   private noteWayOut(): void {
@@ -922,7 +922,7 @@ export class RegionLowering extends Lowering {
     code.i32(s.k);
     code.i32(s.h);
     this.record();
-    code.call(this.functions.helper);
+    code.callBase(this.functions.helper);
     this.loadState();
     this.forgetState();
     if (this.arms > 0) return;
@@ -937,7 +937,7 @@ export class RegionLowering extends Lowering {
     code.i32(s.k);
     code.i32(s.h);
     this.record();
-    code.call(this.functions.raise);
+    code.callBase(this.functions.raise);
     code.bytes.u8(Wasm.unreachable);
   }
 }

@@ -305,7 +305,7 @@ class RegionEmitter {
     code.op(I32.lt_s);
     code.if(undefined, false);
     code.get(0);
-    code.returnCall(this.functions.interpret);
+    code.returnCallBase(this.functions.interpret);
     code.end();
     lowering.loadState(this.needed);
     lowering.beginBody();
@@ -354,7 +354,7 @@ class RegionEmitter {
         code.i32(Vector.UD);
         code.i32(-1);
         code.i32(step.record);
-        code.call(this.functions.raise);
+        code.callBase(this.functions.raise);
         code.bytes.u8(Wasm.unreachable);
         return;
       }
@@ -388,7 +388,7 @@ class RegionEmitter {
       case Terminator.state:
         this.lowering.storeState();
         code.load(Wasm.i64_load, State.rip);
-        code.returnCall(this.functions.dispatch);
+        code.returnCallBase(this.functions.dispatch);
         return;
     }
   }
@@ -523,14 +523,14 @@ class RegionEmitter {
     this.lowering.storeState();
     code.get(this.rip);
     code.i32(site);
-    code.returnCall(this.functions.learn);
+    code.returnCallBase(this.functions.learn);
   }
 
   /** Out of the region, to the RIP in its local. */
   private dispatch(): void {
     this.lowering.storeState();
     this.code.get(this.rip);
-    this.code.returnCall(this.functions.dispatch);
+    this.code.returnCallBase(this.functions.dispatch);
   }
 }
 

@@ -12,9 +12,19 @@ import {
   Seg,
   State,
 } from '../layout.ts';
-import { functionBody, ModuleBuilder, type Signature } from '../wasm/module.ts';
+import { type FunctionBody, functionBody, ModuleBuilder, type Signature } from '../wasm/module.ts';
 import { Convert, I32, I64, Wasm } from '../wasm/opcodes.ts';
-import { BASE_FUNCTIONS, type BaseFunction, HANDLER, HOST_FUNCTIONS, type HostFunction } from './base.ts';
+import {
+  BASE_FUNCTIONS,
+  type BaseFunction,
+  forRegions,
+  HANDLER,
+  HOST_FUNCTIONS,
+  type HostFunction,
+  isForRegions,
+  REGION_FUNCTIONS,
+  type RegionFunction,
+} from './base.ts';
 import { defineFlags } from './base-flags.ts';
 import { defineMemory } from './base-memory.ts';
 import { defineFloat } from './base-simd.ts';
@@ -65,12 +75,20 @@ class ImportsOnDemand {
   private readonly indices = new Map<string, number>();
 
   static {
-    for (const [name, signature] of Object.entries({ ...HOST_FUNCTIONS, ...BASE_FUNCTIONS }))
+    const define = (name: string, imported: string, signature: Signature): void => {
       Object.defineProperty(ImportsOnDemand.prototype, name, {
+        configurable: true,
         get(this: ImportsOnDemand): number {
-          return this.indexOf(name, signature);
+          return this.indexOf(imported, signature);
         },
       });
+    };
+    for (const [name, signature] of Object.entries({ ...HOST_FUNCTIONS, ...BASE_FUNCTIONS }))
+      define(name, name, signature);
+    for (const name of REGION_FUNCTIONS) {
+      const imported = forRegions(name);
+      define(name, imported.name, imported.signature);
+    }
   }
 
   constructor(module: ModuleBuilder) {
@@ -115,10 +133,18 @@ export function beginBaseModule(): {
     module.exportFunction(name, index);
   }
   const functions = indices as FunctionIndices;
-  const define = (name: BaseFunction, emit: (code: Code) => void): void => {
-    const code = new Code(BASE_FUNCTIONS[name].params.length);
+  const bodyOf = ({ params }: Signature, emit: (code: Code) => void): FunctionBody => {
+    const code = new Code(params.length);
     emit(code);
-    module.define(functions[name], functionBody(code.locals, code.bytes.view(), code.hints));
+    return functionBody(code.locals, code.bytes.view(), code.hints);
+  };
+  const define = (name: BaseFunction, emit: (code: Code) => void): void => {
+    module.define(functions[name], bodyOf(BASE_FUNCTIONS[name], emit));
+    if (isForRegions(name)) defineForRegions(name, emit);
+  };
+  const defineForRegions = (of: RegionFunction, emit: (code: Code) => void): void => {
+    const { name, signature } = forRegions(of);
+    module.exportFunction(name, module.addFunction(signature, bodyOf(signature, emit)));
   };
   defineMemory(define, functions);
   defineFlags(define, functions);
@@ -154,6 +180,11 @@ export function beginBaseModule(): {
     code.tee(0);
     goTo(code, handlerType);
   });
+  for (const name of ['helper', 'raise'] as const)
+    defineForRegions(name, (code) => {
+      for (let i = 0; i < HOST_FUNCTIONS[name].params.length; i++) code.get(i);
+      code.returnCall(functions[name]);
+    });
   const handlers: [number, (code: Code) => void][] = [
     [
       Handler.undecoded,

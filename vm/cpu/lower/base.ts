@@ -123,6 +123,24 @@ export const BASE_FUNCTIONS = {
 } as const satisfies Record<string, Signature>;
 export type BaseFunction = keyof typeof BASE_FUNCTIONS;
 
+/**
+ * Functions that nearly every region calls. For each signature of a module's imports V8 compiles a wrapper beforehand, lest it
+ * be a function of JavaScript, which takes it longer than all else about a small module. None of those has a vector among its
+ * parameters: so the base module exports these once more, by {@link forRegions}, with one that nobody looks at.
+ */
+export const REGION_FUNCTIONS = ['go', 'interpret', 'dispatch', 'learn', 'helper', 'raise'] as const;
+export type RegionFunction = (typeof REGION_FUNCTIONS)[number];
+
+export function isForRegions(name: string): name is RegionFunction {
+  return (REGION_FUNCTIONS as readonly string[]).includes(name);
+}
+
+/** Name and signature of one of {@link REGION_FUNCTIONS} as regions import it. */
+export function forRegions(name: RegionFunction): { name: string; signature: Signature } {
+  const { params, results } = { ...HOST_FUNCTIONS, ...BASE_FUNCTIONS }[name];
+  return { name: `${name}FromRegion`, signature: { params: [...params, 'v128'], results } };
+}
+
 /** All of them, in the order by which meanings number them. */
 export const FUNCTION_NAMES = [...Object.keys(HOST_FUNCTIONS), ...Object.keys(BASE_FUNCTIONS)] as readonly (
   | HostFunction

@@ -151,6 +151,23 @@ export class Code {
     this.bytes.u32(index);
   }
 
+  /** Calls a function of {@link forRegions}. */
+  callBase(index: number): void {
+    this.noVector();
+    this.call(index);
+  }
+
+  returnCallBase(index: number): void {
+    this.noVector();
+    this.returnCall(index);
+  }
+
+  /** A vector in four bytes; a constant has eighteen. */
+  private noVector(): void {
+    this.i32(0);
+    this.op(Wasm.i32x4_splat);
+  }
+
   returnCall(index: number): void {
     this.bytes.u8(Wasm.return_call);
     this.bytes.u32(index);

@@ -60,6 +60,7 @@ export const Wasm = {
   v128_load: 0xfd00,
   v128_store: 0xfd0b,
   v128_const: 0xfd0c,
+  i32x4_splat: 0xfd11,
 } as const;
 
 /**
