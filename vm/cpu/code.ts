@@ -75,6 +75,7 @@ export class CpuCode {
   private samples = 0;
   private cache: CodeCache | undefined;
   private enterGuest: () => void = () => {};
+  private deliverEvent: (vector: number, errorCode: number, flags: number) => number = () => 1;
 
   private readonly compiles: boolean;
   /** Heads to be compiled, and how far. */
@@ -107,12 +108,23 @@ export class CpuCode {
     for (const name of Object.keys(BASE_FUNCTIONS)) this.imports[name] = instance.exports[name];
     for (const { name } of REGION_FUNCTIONS.map(forRegions)) this.imports[name] = instance.exports[name];
     this.enterGuest = instance.exports['enter'] as () => void;
+    this.deliverEvent = instance.exports['deliver'] as typeof this.deliverEvent;
     this.nextSlot = this.handlers?.end ?? FIRST_HANDLER;
   }
 
   /** Runs guest code from State.rip. */
   enter(): void {
     this.enterGuest();
+  }
+
+  /**
+   * Delivers an exception or interrupt, where that is the usual way into a 64-bit kernel: isa/fast-interrupts.ts.
+   * @param errorCode - −1 for none
+   * @param flags - to be pushed besides: RF or none
+   * @returns whether it has been delivered; nothing has changed if not
+   */
+  deliver(vector: number, errorCode: number, flags: number): boolean {
+    return this.deliverEvent(vector, errorCode, flags) === 0;
   }
 
   /** Runs the block of a head. */

@@ -43,7 +43,7 @@ import {
   isVirtual8086,
 } from './system/context.ts';
 import { HELPERS } from './system/helpers.ts';
-import { deliver, deliverException, type InterruptSource } from './system/interrupts.ts';
+import { deliver, deliverException, type InterruptSource, resumeFlag } from './system/interrupts.ts';
 import { type MsrHost, type MsrOwner, Msrs } from './system/msrs.ts';
 import { resetState } from './system/reset.ts';
 import { Attribute, checkSegment, setSegment } from './system/segments.ts';
@@ -524,25 +524,46 @@ export class Cpu implements CpuContext, MmuClient, MsrOwner {
     return (this.memory.get(State.eflags) & EFLAGS.TF) !== 0;
   }
 
-  /** @returns whether it came to a block with more instructions than were left */
-  private slice(instructions: number): boolean {
+  /**
+   * @param isBlock - ends with what is raised, too
+   * @returns whether it came to a block with more instructions than were left
+   */
+  private slice(instructions: number, isBlock = false): boolean {
     const { memory } = this;
     this.sliceStart = instructions;
     memory.set(State.budget, instructions);
     this.record = 0;
     let short = false;
-    try {
-      this.program.enter();
-      short = memory.get(State.budget) > 0;
-      if (this.pendingExit === CpuExit.slice && this.sliceStart > 0) this.program.sample();
-    } catch (thrown) {
-      this.caught(thrown);
-    }
+    do {
+      this.goesOn = false;
+      try {
+        this.program.enter();
+        short = memory.get(State.budget) > 0;
+        if (this.pendingExit === CpuExit.slice && this.sliceStart > 0) this.program.sample();
+      } catch (thrown) {
+        this.caught(thrown);
+      }
+    } while (this.goesOn && !isBlock && this.mayGoOn());
     this.executed += this.sliceStart - memory.get(State.budget);
     this.sliceStart = memory.get(State.budget);
     this.takeTraps();
     this.program.compilePending();
     return short;
+  }
+
+  /** Whether the exception that ended guest code has been delivered in the usual way, and interrupts are off. */
+  private goesOn = false;
+
+  /** Whether guest code goes on in its slice after an exception, which counts as an instruction. */
+  private mayGoOn(): boolean {
+    const { memory, debug } = this;
+    const left = memory.get(State.budget) - 1;
+    if (left <= 0 || this.yields || this.code.isFull) return false;
+    if (memory.get(State.attention) !== 0 || memory.get(State.nmiPending) !== 0) return false;
+    if (debug.hasBreakpoints || debug.watchHit >= 0) return false;
+    memory.set(State.budget, left);
+    this.sliceStart--;
+    return true;
   }
 
   /** One instruction by itself: after STI, with TF, and for what has to be begun anew. */
@@ -620,7 +641,7 @@ export class Cpu implements CpuContext, MmuClient, MsrOwner {
     try {
       const head = code.lookup();
       if (memory.get(head + Op.handler) === Handler.undecoded) code.decode(head);
-      this.slice(Math.max(1, memory.get(head + Op.instructions)));
+      this.slice(Math.max(1, memory.get(head + Op.instructions)), true);
     } catch (thrown) {
       this.caught(thrown);
     }
@@ -715,7 +736,14 @@ export class Cpu implements CpuContext, MmuClient, MsrOwner {
   private exception(vector: number, errorCode: number): void {
     // Counts, so that a guest whose handlers fault at once gets on, too.
     this.executed++;
-    this.delivering(() => deliverException(this, vector, isReal(this.memory) ? -1 : errorCode));
+    if (this.deliverSoon(vector, errorCode, 'exception')) this.goesOn = true;
+    else this.delivering(() => deliverException(this, vector, isReal(this.memory) ? -1 : errorCode));
+  }
+
+  /** Delivers in the usual way, if it is that and nobody watches. @returns whether it has */
+  private deliverSoon(vector: number, errorCode: number, source: InterruptSource): boolean {
+    if (this.host.observer !== undefined) return false;
+    return this.program.deliver(vector, errorCode, resumeFlag(vector, source));
   }
 
   /**
@@ -797,6 +825,7 @@ export class Cpu implements CpuContext, MmuClient, MsrOwner {
   private interrupt(vector: number, source: InterruptSource = 'external'): void {
     this.executed++;
     this.host.observer?.interrupt(vector, this.memory.get(State.rip), this.memory.get(State.rip + 4));
+    if (source === 'external' && this.deliverSoon(vector, -1, source)) return;
     this.delivering(() => {
       try {
         deliver(this, vector, -1, source);

@@ -9,6 +9,7 @@ import type { Node } from '../ir/node.ts';
 import { Seg, State } from '../layout.ts';
 import { ARITHMETIC_FLAGS, EFLAGS } from '../system/context.ts';
 import { syscall, sysenter, sysexit, sysret } from './fast-calls.ts';
+import { iret } from './fast-interrupts.ts';
 import { Helper, type HelperName } from './helpers.ts';
 import { CONDITIONS } from './integer.ts';
 import { loadSegment, popSegment } from './load-segment.ts';
@@ -262,7 +263,7 @@ function defineAll(): void {
   define('cc', 'INT3', '', exit('int3'));
   define('cd', 'INT', 'Ib', exit('int'));
   define('ce', 'INTO', '', exit('into'), { not64: true });
-  define('cf', 'IRET', '', exit('iret'));
+  define('cf', 'IRET', '', iret);
   define(
     'f1',
     'INT1',

@@ -12,9 +12,9 @@ import { Helper } from './helpers.ts';
 import type { Meaning } from './table.ts';
 
 /** Attributes of the segments that these instructions load: flat ones, whatever the tables say. */
-const CODE_64 = 0xa09b;
+export const CODE_64 = 0xa09b;
 const CODE_32 = 0xc09b;
-const STACK = 0xc093;
+export const STACK = 0xc093;
 
 export const syscall: Meaning = (b) => {
   if (b.mode !== 'long') return b.exit(Helper.syscall, b.size);
@@ -38,9 +38,7 @@ export const syscall: Meaning = (b) => {
 export const sysret: Meaning = (b) => {
   if (b.mode !== 'long' || b.size !== 64) return b.exit(Helper.sysret, b.size);
   const flags = b.let(b.wrap(b.gpr(11, 64)));
-  // 48 bits, sign-extended: these become 0 or 1.
-  const upper = b.shrU(b.add(b.shrU(b.gpr(Reg.cx, 64), b.const(64, 47)), b.const(64, 1)), b.const(64, 1));
-  const canonical = b.or(b.eqz(upper), b.eq(upper, b.const(64, 0x1_0000)));
+  const canonical = isCanonical(b, b.gpr(Reg.cx, 64));
   const enabled = b.ne(b.and(b.field(State.efer, 4), b.i32(EFER.SCE)), b.i32(0));
   const untraced = b.eqz(b.and(b.or(flags, b.field(State.eflags, 4)), b.i32(EFLAGS.TF)));
   b.fallBack(
@@ -96,8 +94,15 @@ export function isLegacy(b: Builder): Node {
   return b.eqz(b.and(b.field(State.mode, 4), b.i32(ModeBit.longActive)));
 }
 
+/** Whether an address is one of 48 bits, sign-extended. */
+export function isCanonical(b: Builder, address: Node): Node {
+  // All bits from the 47th on are alike: these become 0 or 1.
+  const upper = b.shrU(b.add(b.shrU(address, b.const(64, 47)), b.const(64, 1)), b.const(64, 1));
+  return b.or(b.eqz(upper), b.eq(upper, b.const(64, 0x1_0000)));
+}
+
 /** Whether CPL is 0, and nobody waits to interrupt what comes next. */
-function mayReturn(b: Builder): Node {
+export function mayReturn(b: Builder): Node {
   return b.and(b.eqz(b.field(State.cpl, 4)), b.eqz(b.field(State.attention, 4)));
 }
 
@@ -105,7 +110,7 @@ function allFlags(b: Builder, mask: number): Node {
   return b.and(b.or(b.or(b.field(State.eflags, 4), b.flagBits()), b.i32(2)), b.i32(mask));
 }
 
-function setAllFlags(b: Builder, flags: Node): void {
+export function setAllFlags(b: Builder, flags: Node): void {
   b.setField(State.eflags, 4, b.and(flags, b.i32(EFLAGS_DEFINED & ~ARITHMETIC_FLAGS)));
   b.setFlagBits(b.and(flags, b.i32(ARITHMETIC_FLAGS)));
 }
@@ -116,21 +121,28 @@ function enter(b: Builder, selector: Node, code: number): void {
 }
 
 /** To CPL 3. */
-function leaveTo(b: Builder, cs: Node, code: number, ss: Node): void {
+export function leaveTo(b: Builder, cs: Node, code: number, ss: Node): void {
   const rpl = (selector: Node): Node => b.and(b.or(selector, b.i32(3)), b.i32(0xffff));
   setPrivilege(b, 3, rpl(cs), code, rpl(ss));
 }
 
 /** Loads CS and SS, and what follows from them (see Cpu.updateMode). */
 function setPrivilege(b: Builder, cpl: 0 | 3, cs: Node, code: number, ss: Node): void {
-  const segment = (index: number, selector: Node, attributes: number): void => {
-    b.setField(State.segSelector + 4 * index, 4, selector);
-    b.setField(State.segBase + 8 * index, 8, b.const(64, 0));
-    b.setField(State.segLimit + 4 * index, 4, b.i32(-1));
-    b.setField(State.segAttributes + 4 * index, 4, b.i32(attributes | (cpl << 5)));
-  };
-  segment(Seg.cs, cs, code);
-  segment(Seg.ss, ss, STACK);
+  setFlat(b, Seg.cs, cs, code | (cpl << 5));
+  setFlat(b, Seg.ss, ss, STACK | (cpl << 5));
+  setCpl(b, cpl);
+}
+
+/** Loads a segment of all of memory. */
+export function setFlat(b: Builder, segment: number, selector: Node, attributes: number): void {
+  b.setField(State.segSelector + 4 * segment, 4, selector);
+  b.setField(State.segBase + 8 * segment, 8, b.const(64, 0));
+  b.setField(State.segLimit + 4 * segment, 4, b.i32(-1));
+  b.setField(State.segAttributes + 4 * segment, 4, b.i32(attributes));
+}
+
+/** Sets CPL, and what follows from it. */
+export function setCpl(b: Builder, cpl: 0 | 3): void {
   b.setField(State.cpl, 4, b.i32(cpl));
   b.setField(State.tlb, 4, b.i32(cpl === 3 ? TLB.user : TLB.supervisor));
   const old = b.field(State.mode, 4);

@@ -58,7 +58,7 @@ function load(b: Builder, segment: number, selector: Node, argument: number, rel
 }
 
 /** Whether a selector names a descriptor of the GDT, beyond the first. */
-function inGdt(b: Builder, selector: Node): Node {
+export function inGdt(b: Builder, selector: Node): Node {
   const limit = b.field(State.segLimit + 4 * Seg.gdtr, 4);
   return b.and(
     b.and(b.eqz(b.and(selector, b.i32(4))), b.geU(selector, b.i32(8))),

@@ -9,6 +9,7 @@
  */
 import { Builder, type Operand } from '../ir/builder.ts';
 import type { Node, Template } from '../ir/node.ts';
+import { deliver } from '../isa/fast-interrupts.ts';
 import { State } from '../layout.ts';
 import { SCALAR_OPS, type ScalarOp, VECTOR_OPS, type VectorOp } from '../simd/opcodes.ts';
 import { FloatOp, Mxcsr, Scratch } from '../simd/operations.ts';
@@ -129,11 +130,18 @@ export function floatFunctions(): ReadonlyMap<BaseFunction, FunctionMeaning> {
     functions.set(name, { template: b.template(), result });
   };
   defineX87(define, baseIndex);
+  define('deliver', (b, vector, errorCode, flags) => deliver(b, flagBits, vector!, errorCode!, flags!));
   define('floatSlow64', (b, op, x, y) => scalar(b, 64, op, x, y));
   define('floatSlow32', (b, op, x, y) => scalar(b, 32, op, x, y));
   define('floatSlowPacked64', (b, op, x, y) => packed(b, 64, op, x, y));
   define('floatSlowPacked32', (b, op, x, y) => packed(b, 32, op, x, y));
   return functions;
+}
+
+/** EFLAGS bits of the lazy flags. */
+function flagBits(b: Builder): Node {
+  const state = [b.field(State.ccRes, 8), b.field(State.ccAux, 8), b.field(State.ccShift, 4)];
+  return b.call(baseIndex('flagBits'), 'i32', ...state);
 }
 
 /** Defines them. */

@@ -5,7 +5,7 @@
 import { FAULT, generalProtection, raise, Vector } from '../fault.ts';
 import { State } from '../layout.ts';
 import type { CpuMemory } from '../memory.ts';
-import { isCanonical } from '../mmu.ts';
+import { isCanonical, type Mmu } from '../mmu.ts';
 import type { CpuContext } from './context.ts';
 import { is64BitCode } from './segments.ts';
 
@@ -16,6 +16,10 @@ const FXSAVE_SIZE = 512;
 const FXSAVE_WRITTEN = 416;
 /** XMM8 and on, which only 64-bit code saves. */
 const FXSAVE_LEGACY_END = 288;
+/** Where its x87 and XMM registers begin. */
+const REGISTERS = 32;
+const XMM = 160;
+const XMM_BYTES = 256;
 /** Bits of the x87 control word that there are. */
 const CONTROL_BITS = 0x1f7f;
 /** Bits of MXCSR that may be set. */
@@ -24,44 +28,62 @@ const MXCSR_MASK = 0xffff;
 /** x87 and SSE state as FXSAVE lays it out, with an XSAVE header. SDM volume 1, 10.5.1 and 13.4. */
 export function saveExtended(memory: CpuMemory): Uint8Array {
   const image = new Uint8Array(XSAVE_SIZE);
-  const data = new DataView(image.buffer);
-  const top = memory.get(State.fpuTop);
-  data.setUint16(0, memory.get(State.fpuControl), true);
-  data.setUint16(2, (memory.get(State.fpuStatus) & ~0x3800) | (top << 11), true);
-  image[4] = memory.get(State.fpuTags);
-  data.setUint16(6, memory.get(State.fpuOpcode), true);
-  data.setBigUint64(8, memory.u64[State.fpuIp >> 3]!, true);
-  data.setBigUint64(16, memory.u64[State.fpuDp >> 3]!, true);
-  data.setUint32(24, memory.get(State.mxcsr), true);
-  data.setUint32(28, 0xffff, true);
-  for (let i = 0; i < 8; i++) {
-    const from = State.fpr + 16 * ((top + i) & 7);
-    image.set(memory.u8.subarray(from, from + 10), 32 + 16 * i);
-  }
-  image.set(memory.u8.subarray(State.xmm, State.xmm + 256), 160);
-  data.setBigUint64(XSTATE_BV, 3n, true);
+  writeImage(memory, IMAGE);
+  image.set(memory.u8.subarray(IMAGE, IMAGE + FXSAVE_WRITTEN));
+  new DataView(image.buffer).setBigUint64(XSTATE_BV, 3n, true);
   return image;
 }
 
 /** Takes back what {@link saveExtended} gave; 512 bytes are enough. */
 export function restoreExtended(memory: CpuMemory, image: Uint8Array): void {
-  const data = new DataView(image.buffer, image.byteOffset, image.byteLength);
-  const status = data.getUint16(2, true);
-  const top = (status >> 11) & 7;
-  // As FLDCW has it: bit 6 is always set.
-  memory.set(State.fpuControl, (data.getUint16(0, true) & CONTROL_BITS) | 0x40);
-  memory.set(State.fpuStatus, status & ~0x3800);
-  memory.set(State.fpuTop, top);
-  memory.set(State.fpuTags, image[4]!);
-  memory.set(State.fpuOpcode, data.getUint16(6, true));
-  memory.u64[State.fpuIp >> 3] = data.getBigUint64(8, true);
-  memory.u64[State.fpuDp >> 3] = data.getBigUint64(16, true);
-  memory.set(State.mxcsr, data.getInt32(24, true));
+  memory.u8.set(image.subarray(0, FXSAVE_WRITTEN), IMAGE);
+  readImage(memory, IMAGE, XMM_BYTES);
+}
+
+/** Lays the state out at an address in the CPU's memory. Kernels do it whenever they go from one task to another. */
+function writeImage(memory: CpuMemory, at: number): void {
+  const { i32 } = memory;
+  const top = memory.get(State.fpuTop);
+  const status = (memory.get(State.fpuStatus) & ~0x3800) | (top << 11);
+  memory.set(at, (memory.get(State.fpuControl) & 0xffff) | (status << 16));
+  memory.set(at + 4, (memory.get(State.fpuTags) & 0xff) | (memory.get(State.fpuOpcode) << 16));
+  memory.set64(at + 8, memory.get(State.fpuIp), memory.get(State.fpuIp + 4));
+  memory.set64(at + 16, memory.get(State.fpuDp), memory.get(State.fpuDp + 4));
+  memory.set64(at + 24, memory.get(State.mxcsr), MXCSR_MASK);
   for (let i = 0; i < 8; i++) {
-    const to = State.fpr + 16 * ((top + i) & 7);
-    memory.u8.set(image.subarray(32 + 16 * i, 42 + 16 * i), to);
+    const from = (State.fpr >> 2) + 4 * ((top + i) & 7);
+    const to = ((at + REGISTERS) >> 2) + 4 * i;
+    i32[to] = i32[from]!;
+    i32[to + 1] = i32[from + 1]!;
+    i32[to + 2] = i32[from + 2]! & 0xffff;
+    i32[to + 3] = 0;
   }
-  memory.u8.set(image.subarray(160, 416), State.xmm);
+  memory.u8.copyWithin(at + XMM, State.xmm, State.xmm + XMM_BYTES);
+}
+
+/** @param xmmBytes - how much there is of XMM registers */
+function readImage(memory: CpuMemory, at: number, xmmBytes: number): void {
+  const { i32 } = memory;
+  const words = memory.get(at);
+  const top = (words >> 27) & 7;
+  // As FLDCW has it: bit 6 is always set.
+  memory.set(State.fpuControl, (words & CONTROL_BITS) | 0x40);
+  memory.set(State.fpuStatus, (words >>> 16) & ~0x3800);
+  memory.set(State.fpuTop, top);
+  memory.set(State.fpuTags, memory.get(at + 4) & 0xff);
+  memory.set(State.fpuOpcode, memory.get(at + 4) >>> 16);
+  memory.set64(State.fpuIp, memory.get(at + 8), memory.get(at + 12));
+  memory.set64(State.fpuDp, memory.get(at + 16), memory.get(at + 20));
+  memory.set(State.mxcsr, memory.get(at + 24));
+  for (let i = 0; i < 8; i++) {
+    const from = ((at + REGISTERS) >> 2) + 4 * i;
+    const to = (State.fpr >> 2) + 4 * ((top + i) & 7);
+    i32[to] = i32[from]!;
+    i32[to + 1] = i32[from + 1]!;
+    // What lies behind the ten bytes of a register is nobody's.
+    i32[to + 2] = i32[from + 2]! & 0xffff;
+  }
+  memory.u8.copyWithin(State.xmm, at + XMM, at + XMM + xmmBytes);
 }
 
 function checkAvailable(cpu: CpuContext): void {
@@ -83,7 +105,7 @@ export function fxsave(cpu: CpuContext): void {
   const high = memory.get(State.ea + 4);
   checkAligned(low, high);
   const length = is64BitCode(memory) ? FXSAVE_WRITTEN : FXSAVE_LEGACY_END;
-  memory.u8.set(saveExtended(memory).subarray(0, length), IMAGE);
+  writeImage(memory, IMAGE);
   // All of it must be writable, though not all is written.
   mmu.checkWritable(low, high, FXSAVE_SIZE);
   mmu.write(low, high, length, IMAGE);
@@ -96,16 +118,18 @@ export function fxrstor(cpu: CpuContext): void {
   const low = memory.get(State.ea);
   const high = memory.get(State.ea + 4);
   checkAligned(low, high);
-  const image = new Uint8Array(FXSAVE_SIZE);
-  for (let at = 0; at < FXSAVE_SIZE; at += 16) {
-    const host = mmu.readable(low + at, high, 16);
-    image.set(memory.u8.subarray(host, host + 16), at);
-  }
-  const mxcsr = image[24]! | (image[25]! << 8) | (image[26]! << 16) | (image[27]! << 24);
-  if (mxcsr & ~MXCSR_MASK) generalProtection();
-  if (!is64BitCode(memory))
-    image.set(memory.u8.subarray(State.xmm + 128, State.xmm + 256), FXSAVE_LEGACY_END);
-  restoreExtended(memory, image);
+  const at = readableImage(mmu, memory, low, high);
+  if (memory.get(at + 24) & ~MXCSR_MASK) generalProtection();
+  readImage(memory, at, is64BitCode(memory) ? XMM_BYTES : XMM_BYTES / 2);
+}
+
+/** Host address of an image that is in RAM and one page; else it is copied. */
+function readableImage(mmu: Mmu, memory: CpuMemory, low: number, high: number): number {
+  const host = (low & 0xfff) <= 0x1000 - FXSAVE_SIZE && mmu.watch === undefined ? mmu.ramToRead(low, high) : -1;
+  if (host >= 0) return host;
+  for (let offset = 0; offset < FXSAVE_SIZE; offset += 16)
+    memory.copy(IMAGE + offset, mmu.readable(low + offset, high, 16), 16);
+  return IMAGE;
 }
 
 /** Where an image lies on its way into the guest's memory. */

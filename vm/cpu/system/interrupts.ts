@@ -3,7 +3,6 @@
  */
 import { FAULT, GuestFault, generalProtection, raise, SHUTDOWN, Vector } from '../fault.ts';
 import { Seg, State } from '../layout.ts';
-import type { CpuMemory } from '../memory.ts';
 import { isCanonical, Mmu } from '../mmu.ts';
 import {
   ARITHMETIC_FLAGS,
@@ -74,10 +73,9 @@ const FAULTS: ReadonlySet<number> = new Set([
   ...[Vector.SS, Vector.GP, Vector.PF, Vector.MF, Vector.AC, Vector.XM],
 ]);
 
-/** EFLAGS as an interrupt or exception pushes it. SDM volume 3B, 18.3.1.1. */
-function flagsToPush(memory: CpuMemory, vector: number, source: InterruptSource): number {
-  const isFault = source === 'exception' && FAULTS.has(vector);
-  return getEflags(memory) | (isFault ? EFLAGS.RF : 0);
+/** What an interrupt or exception pushes besides EFLAGS. SDM volume 3B, 18.3.1.1. */
+export function resumeFlag(vector: number, source: InterruptSource): number {
+  return source === 'exception' && FAULTS.has(vector) ? EFLAGS.RF : 0;
 }
 
 /** Goes through the IDT. RIP is where the handler will return to. @throws FAULT */
@@ -145,7 +143,7 @@ function deliverProtected(cpu: CpuContext, vector: number, errorCode: number, so
   if (!c.isCode || c.dpl > cpl) generalProtection((selector & 0xfffc) + ext);
   if (!c.present) raise(Vector.NP, (selector & 0xfffc) + ext);
   if (target >>> 0 > c.limit) generalProtection(ext);
-  const eflags = flagsToPush(memory, vector, source);
+  const eflags = getEflags(memory) | resumeFlag(vector, source);
   const wasVirtual = isVirtual8086(memory);
   let stack: Stack;
   let newCpl = cpl;
@@ -276,7 +274,7 @@ function deliverLong(cpu: CpuContext, vector: number, errorCode: number, source:
   stack.push(64, memory.get(State.segSelector + 4 * Seg.ss));
   // Only ESP of other code is its own.
   stack.push(64, memory.reg(4), is64BitCode(memory) ? memory.get(State.gpr + 8 * 4 + 4) : 0);
-  stack.push(64, flagsToPush(memory, vector, source));
+  stack.push(64, getEflags(memory) | resumeFlag(vector, source));
   stack.push(64, memory.get(State.segSelector + 4 * Seg.cs));
   stack.push(64, memory.get(State.rip), memory.get(State.rip + 4));
   if (errorCode >= 0) stack.push(64, errorCode);
