@@ -27,10 +27,12 @@ import { KvmClock } from './kvm-clock.ts';
 import { CpuMemory, guestMemoryOver } from './memory.ts';
 import type { CpuThreadData, CpuThreadMessage } from './threads.ts';
 import type { CpuTime } from './time.ts';
+import { warmUp } from './warm-up.ts';
 
 // This module is loaded while the main thread still makes the machine, or reads what machine it shall be; nothing
 // comes when there is none after all.
 const handlers = builtHandlers();
+warmUp();
 parentPort!.once('message', (data: CpuThreadData | null) => {
   if (data !== null)
     void loadDeviceModules(data.parts.modules).then((modules) => runThread(data, modules, parentPort!));
