@@ -517,6 +517,8 @@ export class Cpu implements CpuContext, MmuClient, MsrOwner {
   private traps = 0;
   private inHelper = false;
   private isServing = false;
+  /** Guest code has been left for a store that may not be: FAULT says why. */
+  private isRefused = false;
   /** Whether the slice shall end although there are instructions left. */
   private yields = false;
 
@@ -538,8 +540,11 @@ export class Cpu implements CpuContext, MmuClient, MsrOwner {
       this.goesOn = false;
       try {
         this.program.enter();
-        short = memory.get(State.budget) > 0;
-        if (this.pendingExit === CpuExit.slice && this.sliceStart > 0) this.program.sample();
+        if (this.isRefused) this.caught(FAULT);
+        else {
+          short = memory.get(State.budget) > 0;
+          if (this.pendingExit === CpuExit.slice && this.sliceStart > 0) this.program.sample();
+        }
       } catch (thrown) {
         this.caught(thrown);
       }
@@ -593,7 +598,7 @@ export class Cpu implements CpuContext, MmuClient, MsrOwner {
     try {
       const head = this.code.stepHead();
       this.program.enterAt(head);
-      finished = true;
+      finished = !this.isRefused || this.caught(FAULT);
     } catch (thrown) {
       finished = this.caught(thrown);
     }
@@ -654,7 +659,7 @@ export class Cpu implements CpuContext, MmuClient, MsrOwner {
    */
   private caught(thrown: unknown): boolean {
     const { memory } = this;
-    this.inHelper = this.isServing = this.isPlainAccess = false;
+    this.inHelper = this.isServing = this.isPlainAccess = this.isRefused = false;
     if (thrown === INSTRUCTION_EXIT && INSTRUCTION_EXIT.kind === 'full') return true;
     if (thrown === INSTRUCTION_EXIT && INSTRUCTION_EXIT.kind === 'done') {
       this.leaveInstruction();
@@ -1140,8 +1145,9 @@ export class Cpu implements CpuContext, MmuClient, MsrOwner {
       missStore: (bytes, record) => {
         this.record = record!;
         this.isPlainAccess = bytes! <= 8;
-        mmu.write(memory.i32[low]!, memory.i32[low + 1]!, bytes!, State.storeValue);
+        this.isRefused = !mmu.tryWrite(memory.i32[low]!, memory.i32[low + 1]!, bytes!, State.storeValue);
         this.isPlainAccess = false;
+        return this.isRefused ? 1 : 0;
       },
       finishStore: (host, bytes, record) => {
         this.record = record!;

@@ -499,11 +499,17 @@ export class Mmu {
 
   /** Host address of bytes within one page that may be written now; −1 when they are a device's. */
   private writableWithin(low: number, high: number, bytes: number, user: number): number {
+    const host = this.findWritable(low, high, bytes, user);
+    if (host === REFUSED) throw FAULT;
+    return host;
+  }
+
+  /** As {@link writableWithin}, or REFUSED. @throws INSTRUCTION_EXIT */
+  private findWritable(low: number, high: number, bytes: number, user: number): number {
     const fast = this.hit(low, high, TLB_WRITE_TAG, user);
     if (fast >= 0) return fast;
     const host = this.translate(low, high, true, user);
-    if (host === REFUSED) throw FAULT;
-    if (host < 0) return DEVICE;
+    if (host < 0) return host;
     const gpa = host - RAM_START;
     if (
       this.client.hasCode(Math.floor(gpa / 4096)) &&
@@ -557,17 +563,32 @@ export class Mmu {
    * @throws FAULT, INSTRUCTION_EXIT; nothing has been written then
    */
   write(low: number, high: number, bytes: number, from: number, user = this.userOffset): void {
-    const { u8 } = this.memory;
+    if (!this.tryWrite(low, high, bytes, from, user)) throw FAULT;
+  }
+
+  /**
+   * As {@link write}.
+   * @returns false when it may not be, in one page: FAULT says why
+   */
+  tryWrite(low: number, high: number, bytes: number, from: number, user = this.userOffset): boolean {
     const first = Math.min(bytes, 4096 - (low & 0xfff));
-    if (first === bytes) {
-      const host = this.writableWithin(low, high, bytes, user);
-      if (host < 0) this.client.writeDevice(this.page + (low & 0xfff), bytes, from);
-      else {
-        this.watch?.access(low, high, bytes, true, this.stepping);
-        this.memory.copy(host, from, bytes);
-      }
-      return;
+    if (first < bytes) {
+      this.writeAcross(low, high, bytes, from, user);
+      return true;
     }
+    const host = this.findWritable(low, high, bytes, user);
+    if (host === REFUSED) return false;
+    if (host < 0) this.client.writeDevice(this.page + (low & 0xfff), bytes, from);
+    else {
+      this.watch?.access(low, high, bytes, true, this.stepping);
+      this.memory.copy(host, from, bytes);
+    }
+    return true;
+  }
+
+  private writeAcross(low: number, high: number, bytes: number, from: number, user: number): void {
+    const { u8 } = this.memory;
+    const first = 4096 - (low & 0xfff);
     const [nextLow, nextHigh] = this.after(low, high, first);
     const host = this.writableWithin(low, high, first, user);
     const page1 = this.page;

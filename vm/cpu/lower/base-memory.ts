@@ -71,10 +71,11 @@ export function defineMemory(
     define(`store${size}`, (code) => {
       const entry = code.local('i32');
       tlbHit(code, entry, () => code.i64(4096 - bytes), TLB_WRITE_TAG);
-      code.if(undefined, true);
+      code.if('i32', true);
       tlbHost(code, entry);
       code.get(1);
       code.memory(storeOpcode(bytes, type), 0);
+      code.i32(0);
       code.else();
       setFaultAddress(code);
       code.i32(0);

@@ -26,8 +26,11 @@ export const HOST_FUNCTIONS = {
   missRead: signature('i32 i32', 'i32'),
   /** (bytes, record) → host address where the bytes may be read and written. */
   missProbe: signature('i32 i32', 'i32'),
-  /** (bytes, record): stores State.storeValue at State.faultAddress. */
-  missStore: signature('i32 i32'),
+  /**
+   * (bytes, record) → 0 when State.storeValue has been stored at State.faultAddress; 1 when it may not be, and guest code is
+   * to be left for it: kernels let programs fault on purpose, and to throw takes V8 longer than the rest of it.
+   */
+  missStore: signature('i32 i32', 'i32'),
   /** (host address, bytes, record): ends a write through a probe that gave an address in the cross-page area. */
   finishStore: signature('i32 i32 i32'),
   /** (segment, offset, bytes and write, record) → linear address. */
@@ -53,11 +56,12 @@ export const BASE_FUNCTIONS = {
   load32: signature('i64 i32', 'i32'),
   load64: signature('i64 i32', 'i64'),
   load128: signature('i64 i32', 'v128'),
-  store8: signature('i64 i32 i32'),
-  store16: signature('i64 i32 i32'),
-  store32: signature('i64 i32 i32'),
-  store64: signature('i64 i64 i32'),
-  store128: signature('i64 v128 i32'),
+  /** (address, value, record) → as missStore. */
+  store8: signature('i64 i32 i32', 'i32'),
+  store16: signature('i64 i32 i32', 'i32'),
+  store32: signature('i64 i32 i32', 'i32'),
+  store64: signature('i64 i64 i32', 'i32'),
+  store128: signature('i64 v128 i32', 'i32'),
   probe: signature('i64 i32 i32', 'i32'),
   /** (source, target, bytes) → whether they have been moved: where the TLB has either side, in one page each. */
   moveRun: signature('i64 i64 i32', 'i32'),

@@ -251,6 +251,9 @@ export class HandlerLowering extends Lowering {
               ? functions.store64
               : functions.store128,
     );
+    this.code.if(undefined, false);
+    this.code.bytes.u8(Wasm.return);
+    this.code.end();
   }
 
   protected setFlags(s: Statement): void {

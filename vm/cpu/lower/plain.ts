@@ -8,7 +8,7 @@
  */
 import { slotAddress } from '../code-cache.ts';
 import { type Instruction, RIP_BASE } from '../decode.ts';
-import { Vector } from '../fault.ts';
+import { FAULT, Vector } from '../fault.ts';
 import type { Form } from '../forms.ts';
 import { Expr, type Node, type Statement, Stmt, type Template, Terminator } from '../ir/node.ts';
 import { CROSS_PAGE_END, Op, Seg, State } from '../layout.ts';
@@ -388,7 +388,7 @@ export class PlainEvaluator {
     const value = this.value(s.b!);
     this.setAddress(s.a!);
     this.put(State.storeValue, bytes, value);
-    this.host.missStore(bytes, this.accessRecord(s.h));
+    if (this.host.missStore(bytes, this.accessRecord(s.h)) !== 0) throw FAULT;
   }
 
   /** The record for an access. @param isStack - 1 when it is by the stack segment */

@@ -60,6 +60,7 @@ export class HandlerMachine {
       missProbe: (bytes) => this.place(bytes!),
       missStore: (bytes) => {
         memory.u8.copyWithin(this.place(bytes!), State.storeValue, State.storeValue + bytes!);
+        return 0;
       },
       finishStore: () => {},
       segmented: () => 0,
