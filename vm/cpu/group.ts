@@ -15,8 +15,15 @@ import { ACCESS_DATA, type Cpu, CpuExit } from './cpu.ts';
 import type { CpuMemory } from './memory.ts';
 import { RESTORED, Restored, WAKE } from './threads.ts';
 
-/** Instructions between two looks at the clock, about a tenth of a millisecond of compiled code. */
+/** Instructions between two looks at the clock with virtual time, and at first. */
 const SLICE = 100_000;
+/**
+ * Otherwise a slice lasts as long as it is to the next deadline by the pace of the one before, at most so many nanoseconds:
+ * console and queues wait for its end, while each end costs some microseconds in which compiled code is left.
+ */
+const SLICE_TIME = 1_000_000;
+const SLICE_MINIMUM = 20_000;
+const SLICE_MAXIMUM = 1_000_000;
 /**
  * Instructions of a vCPU's turn, when others have something to do. A change empties the TLB, so turns are not short; a
  * vCPU that waits for another ends its own with PAUSE, as the spin locks of kernels do.
@@ -55,6 +62,10 @@ export class CpuGroup implements Vcpu {
   /** Virtqueues that a driver has notified. */
   private readonly notified: { readonly device: number; readonly queue: number }[] = [];
   private nextDeadline = 0;
+  /** When deadlines were looked at last. */
+  private lookedAt = 0;
+  /** Instructions a nanosecond, with real time. */
+  private pace = SLICE / 1e6;
   /** A debugger's single step waits for a device's answer. */
   private isStepping = false;
   /** Whether the vCPUs' states are where others can see and change them. */
@@ -180,13 +191,26 @@ export class CpuGroup implements Vcpu {
       reason = cpu.run(Math.min(wanted, SLICE), wanted <= SLICE);
       this.turn -= cpu.executed - before;
     } else {
-      reason = cpu.run(SLICE);
+      reason = cpu.run(this.sliceLength());
       this.turn -= cpu.executed - before;
+      if (reason === CpuExit.slice) this.notePace(cpu.executed - before);
     }
     if (reason === CpuExit.io || reason === CpuExit.mmio) this.turn -= EXIT_COST;
     if (cpu.hasEndedTurn) this.turn = 0;
     instructions[0] = this.instructionsBefore + cpu.executed;
     return reason;
+  }
+
+  /** Instructions until it is time to look around. */
+  private sliceLength(): number {
+    const time = Math.min(this.nextDeadline - this.lookedAt, SLICE_TIME);
+    return Math.max(SLICE_MINIMUM, Math.min(Math.round(time * this.pace), SLICE_MAXIMUM));
+  }
+
+  /** A slice is over. It may have gone slowly for the host's sake: that it gets faster is believed the second time. */
+  private notePace(instructions: number): void {
+    const pace = instructions / Math.max(1, this.parts.chips.time.now() - this.lookedAt);
+    this.pace = pace < this.pace ? pace : (pace + this.pace) / 2;
   }
 
   /** Goes on from the states that were put aside, which may be others by now. */
@@ -260,6 +284,7 @@ export class CpuGroup implements Vcpu {
 
   private expire(): void {
     const now = this.parts.chips.time.now();
+    this.lookedAt = now;
     if (now < this.nextDeadline) return;
     const { platform, chips } = this.parts;
     for (const device of platform.timed) if (device.deadline() <= now) device.expire(now);
