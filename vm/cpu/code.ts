@@ -57,8 +57,15 @@ const STRAY_EVERY = 8;
 // V8 moves what branch hints call unlikely out of the way, which keeps registers and instruction cache for the rest.
 // Versions that have the feature for good no longer know the flag, and ignore it.
 setFlagsFromString('--experimental-wasm-branch-hinting');
-// V8's optimizing compiler takes milliseconds for a region, and would begin when that has run a few hundred times.
-setFlagsFromString('--wasm-tiering-budget=16000000');
+/**
+ * Bytes of a function that V8 executes before its optimizing compiler gets it, which takes a fraction of a millisecond for a
+ * handler and milliseconds for a region; it would begin after a hundred times. A module keeps what it was made with.
+ */
+const TIERING_BUDGET = { handlers: 2_000_000, regions: 16_000_000 } as const;
+
+function setTieringBudget(of: keyof typeof TIERING_BUDGET): void {
+  setFlagsFromString(`--wasm-tiering-budget=${TIERING_BUDGET[of]}`);
+}
 
 export class CpuCode {
   readonly memory: CpuMemory;
@@ -103,8 +110,10 @@ export class CpuCode {
       }
     };
     this.imports = { memory: this.memory.memory, table: this.table, ...host };
+    setTieringBudget('handlers');
     const bytes = this.handlers?.bytes ?? beginBaseModule().module.build();
     const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), { cpu: this.imports });
+    setTieringBudget('regions');
     for (const name of Object.keys(BASE_FUNCTIONS)) this.imports[name] = instance.exports[name];
     for (const { name } of REGION_FUNCTIONS.map(forRegions)) this.imports[name] = instance.exports[name];
     this.enterGuest = instance.exports['enter'] as () => void;

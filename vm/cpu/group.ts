@@ -23,7 +23,7 @@ const SLICE = 100_000;
  */
 const SLICE_TIME = 1_000_000;
 const SLICE_MINIMUM = 20_000;
-const SLICE_MAXIMUM = 1_000_000;
+const SLICE_MAXIMUM = 4_000_000;
 /**
  * Instructions of a vCPU's turn, when others have something to do. A change empties the TLB, so turns are not short; a
  * vCPU that waits for another ends its own with PAUSE, as the spin locks of kernels do.
