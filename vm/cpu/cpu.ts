@@ -517,8 +517,8 @@ export class Cpu implements CpuContext, MmuClient, MsrOwner {
   private traps = 0;
   private inHelper = false;
   private isServing = false;
-  /** Guest code has been left for a store that may not be: FAULT says why. */
-  private isRefused = false;
+  /** Guest code has been left for a store that may not be, whose exception has been delivered. */
+  private wasRefused = false;
   /** Whether the slice shall end although there are instructions left. */
   private yields = false;
 
@@ -536,19 +536,19 @@ export class Cpu implements CpuContext, MmuClient, MsrOwner {
     memory.set(State.budget, instructions);
     this.record = 0;
     let short = false;
+    this.endsWithFault = isBlock;
     do {
-      this.goesOn = false;
+      this.goesOn = this.wasRefused = false;
       try {
         this.program.enter();
-        if (this.isRefused) this.caught(FAULT);
-        else {
+        if (!this.wasRefused) {
           short = memory.get(State.budget) > 0;
           if (this.pendingExit === CpuExit.slice && this.sliceStart > 0) this.program.sample();
         }
       } catch (thrown) {
         this.caught(thrown);
       }
-    } while (this.goesOn && !isBlock && this.mayGoOn());
+    } while (!this.wasRefused && this.mayGoOn());
     this.executed += this.sliceStart - memory.get(State.budget);
     this.sliceStart = memory.get(State.budget);
     this.takeTraps();
@@ -559,9 +559,14 @@ export class Cpu implements CpuContext, MmuClient, MsrOwner {
   /** Whether the exception that ended guest code has been delivered in the usual way, and interrupts are off. */
   private goesOn = false;
 
+  /** Whether guest code is left after any exception. */
+  private endsWithFault = true;
+
   /** Whether guest code goes on in its slice after an exception, which counts as an instruction. */
   private mayGoOn(): boolean {
     const { memory, debug } = this;
+    if (!this.goesOn || this.endsWithFault) return false;
+    this.goesOn = false;
     const left = memory.get(State.budget) - 1;
     if (left <= 0 || this.yields || this.code.isFull) return false;
     if (memory.get(State.attention) !== 0 || memory.get(State.nmiPending) !== 0) return false;
@@ -587,6 +592,8 @@ export class Cpu implements CpuContext, MmuClient, MsrOwner {
       // It lets this instruction by, and no other.
       memory.set(State.eflags, flags & ~EFLAGS.RF);
     }
+    this.endsWithFault = true;
+    this.wasRefused = false;
     memory.set(State.interruptShadow, 0);
     memory.set(State.budget, 1);
     this.sliceStart = 1;
@@ -598,7 +605,7 @@ export class Cpu implements CpuContext, MmuClient, MsrOwner {
     try {
       const head = this.code.stepHead();
       this.program.enterAt(head);
-      finished = !this.isRefused || this.caught(FAULT);
+      finished = true;
     } catch (thrown) {
       finished = this.caught(thrown);
     }
@@ -659,7 +666,7 @@ export class Cpu implements CpuContext, MmuClient, MsrOwner {
    */
   private caught(thrown: unknown): boolean {
     const { memory } = this;
-    this.inHelper = this.isServing = this.isPlainAccess = this.isRefused = false;
+    this.inHelper = this.isServing = this.isPlainAccess = false;
     if (thrown === INSTRUCTION_EXIT && INSTRUCTION_EXIT.kind === 'full') return true;
     if (thrown === INSTRUCTION_EXIT && INSTRUCTION_EXIT.kind === 'done') {
       this.leaveInstruction();
@@ -1145,9 +1152,16 @@ export class Cpu implements CpuContext, MmuClient, MsrOwner {
       missStore: (bytes, record) => {
         this.record = record!;
         this.isPlainAccess = bytes! <= 8;
-        this.isRefused = !mmu.tryWrite(memory.i32[low]!, memory.i32[low + 1]!, bytes!, State.storeValue);
+        const done = mmu.tryWrite(memory.i32[low]!, memory.i32[low + 1]!, bytes!, State.storeValue);
         this.isPlainAccess = false;
-        return this.isRefused ? 1 : 0;
+        return done ? 0 : 1;
+      },
+      refused: () => {
+        this.caught(FAULT);
+        this.wasRefused = true;
+        if (!this.mayGoOn()) return 0;
+        this.wasRefused = false;
+        return 1;
       },
       finishStore: (host, bytes, record) => {
         this.record = record!;

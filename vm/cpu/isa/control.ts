@@ -33,11 +33,14 @@ const exitWith =
     b.setField(State.scratch, 8, b.extendU(b.read(x!)));
     b.exit(Helper[name], b.size);
   };
+/** #GP when CPL isn't 0. */
+const requireCpl0 = (b: Builder): void => b.guard(State.cpl, 3, () => b.raise(Vector.GP, 0));
 /** #GP first when CPL isn't 0, before operands are looked at. @param protectedOnly - 1: #UD in real mode */
 const privileged =
   (meaning: Meaning, protectedOnly: 0 | 1 = 0): Meaning =>
   (b, ...operands) => {
-    b.helper(Helper.privileged, protectedOnly);
+    if (protectedOnly) b.helper(Helper.privileged, protectedOnly);
+    else requireCpl0(b);
     meaning(b, ...operands);
   };
 /** #UD in real and virtual-8086 mode, before operands are looked at. */
@@ -142,6 +145,13 @@ const byte = (): number => 8;
 const wide = (b: Builder): number => (b.size === 16 ? 16 : 32);
 
 const CONTROL_REGISTERS = [0, 2, 3, 4, 8];
+/** Where those lie that are plain state; CR8 is the local APIC's. */
+const CONTROL_FIELDS: Readonly<Record<number, number>> = {
+  0: State.cr0,
+  2: State.cr2,
+  3: State.cr3,
+  4: State.cr4,
+};
 
 /** Flags that POPF changes at CPL 0, beside the arithmetic ones: TF IF DF IOPL NT AC ID. */
 const POPF_FLAGS = 0x24_7700;
@@ -339,8 +349,10 @@ function defineAll(): void {
     'Ry Cd',
     (b, to, from) => {
       if (!CONTROL_REGISTERS.includes(from!.index)) return b.raise(Vector.UD);
-      b.helper(Helper.moveFromControl, from!.index);
-      b.write(to!, b.resize(to!.size, b.field(State.scratch, 8)));
+      const field = CONTROL_FIELDS[from!.index];
+      if (field !== undefined) requireCpl0(b);
+      else b.helper(Helper.moveFromControl, from!.index);
+      b.write(to!, b.resize(to!.size, b.field(field ?? State.scratch, 8)));
     },
     { force64: true },
   );

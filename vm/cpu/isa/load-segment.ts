@@ -1,6 +1,6 @@
 /**
- * Loads of data segment registers, where they are what kernels with flat segments do: a data segment of all of memory from
- * the GDT, or for FS and GS none, or one with a base. Everything else is left to the helper, which tells it in full.
+ * Loads of data segment registers, where they are what kernels do: in 64-bit code null; with flat segments a data segment of
+ * all of memory from the GDT, or for FS and GS none, or one with a base. Everything else is left to the helper, which tells it in full.
  * SDM volume 2: MOV, POP; volume 3A, 3.4.5 and 5.7.
  */
 import type { Builder, Operand } from '../ir/builder.ts';
@@ -34,8 +34,14 @@ function load(b: Builder, segment: number, selector: Node, argument: number, rel
     b.setField(State.scratch, 4, selector);
     b.helper(Helper.loadSegment, argument);
   };
-  if (b.mode !== 'flat' || segment === Seg.ss) whole();
-  else {
+  if (b.mode === 'segmented' || segment === Seg.ss) whole();
+  else if (b.mode === 'long') {
+    // The mode doesn't depend on what is loaded; kernels load nothing but null.
+    b.fallBack(b.geU(selector, b.i32(4)), whole, () => {
+      release();
+      setFields(b, segment, selector, b.i32(0), b.i32(0), b.i32(UNUSABLE));
+    });
+  } else {
     // The table is read with the privilege of the code that runs; in IA-32e mode it may lie beyond 4 GiB.
     const kernel = b.and(b.eqz(b.field(State.cpl, 4)), isLegacy(b));
     const isNull = b.ltU(selector, b.i32(4));

@@ -173,6 +173,12 @@ export function beginBaseModule(): {
     code.load(Wasm.i64_load, State.rip);
     code.returnCall(functions.dispatch);
   });
+  define('refuse', (code) => {
+    code.call(functions.refused);
+    code.if(undefined);
+    code.returnCall(functions.enter);
+    code.end();
+  });
   define('interpret', (code) => {
     emitBudget(code);
     code.get(0);

@@ -27,10 +27,12 @@ export const HOST_FUNCTIONS = {
   /** (bytes, record) → host address where the bytes may be read and written. */
   missProbe: signature('i32 i32', 'i32'),
   /**
-   * (bytes, record) → 0 when State.storeValue has been stored at State.faultAddress; 1 when it may not be, and guest code is
-   * to be left for it: kernels let programs fault on purpose, and to throw takes V8 longer than the rest of it.
+   * (bytes, record) → 0 when State.storeValue has been stored at State.faultAddress; 1 when it may not be: kernels let programs
+   * fault on purpose, and to throw takes V8 longer than the rest of it.
    */
   missStore: signature('i32 i32', 'i32'),
+  /** Deals with what a store came to that may not be. → whether guest code goes on at State.rip; else it is to be left. */
+  refused: signature('', 'i32'),
   /** (host address, bytes, record): ends a write through a probe that gave an address in the cross-page area. */
   finishStore: signature('i32 i32 i32'),
   /** (segment, offset, bytes and write, record) → linear address. */
@@ -122,6 +124,8 @@ export const BASE_FUNCTIONS = {
   learn: signature('i64 i32'),
   /** (head): goes there, by the table, which compiled regions haven't got: see code.ts. */
   go: signature('i32'),
+  /** Ends a handler whose store may not be. */
+  refuse: signature(''),
   /** Goes to State.rip: how TypeScript enters guest code. */
   enter: signature(''),
   /** (head): runs a block by its records although it has been compiled, when a slice is about to end. */

@@ -252,7 +252,7 @@ export class HandlerLowering extends Lowering {
               : functions.store128,
     );
     this.code.if(undefined, false);
-    this.code.bytes.u8(Wasm.return);
+    this.code.returnCall(functions.refuse);
     this.code.end();
   }
 

@@ -62,6 +62,7 @@ export class HandlerMachine {
         memory.u8.copyWithin(this.place(bytes!), State.storeValue, State.storeValue + bytes!);
         return 0;
       },
+      refused: () => 0,
       finishStore: () => {},
       segmented: () => 0,
       raise: (vector, error) => raise(vector!, error),
