@@ -55,37 +55,8 @@ export function defineMemory(
   for (const size of [8, 16, 32, 64, 128] as const) {
     const bytes = size / 8;
     const type: ValueType = size === 128 ? 'v128' : size === 64 ? 'i64' : 'i32';
-    define(`load${size}`, (code) => {
-      const entry = code.local('i32');
-      tlbHit(code, entry, () => code.i64(4096 - bytes), TLB_READ_TAG);
-      code.if('i32', true);
-      tlbHost(code, entry);
-      code.else();
-      setFaultAddress(code);
-      code.i32(bytes);
-      code.get(1);
-      code.call(functions.missRead);
-      code.end();
-      code.memory(loadOpcode(bytes), 0);
-    });
-    define(`store${size}`, (code) => {
-      const entry = code.local('i32');
-      tlbHit(code, entry, () => code.i64(4096 - bytes), TLB_WRITE_TAG);
-      code.if('i32', true);
-      tlbHost(code, entry);
-      code.get(1);
-      code.memory(storeOpcode(bytes, type), 0);
-      code.i32(0);
-      code.else();
-      setFaultAddress(code);
-      code.i32(0);
-      code.get(1);
-      code.memory(storeOpcode(Math.max(bytes, 4), type), State.storeValue);
-      code.i32(bytes);
-      code.get(2);
-      code.call(functions.missStore);
-      code.end();
-    });
+    define(`load${size}`, (code) => emitLoad(code, functions, bytes, 0, () => code.get(1)));
+    define(`store${size}`, (code) => emitStore(code, functions, { bytes, type, address: 0, value: 1 }, () => code.get(2)));
   }
   define('probe', (code) => {
     const entry = code.local('i32');
@@ -143,6 +114,63 @@ export function defineMemory(
     code.memoryFill();
     code.i32(1);
   });
+}
+
+/**
+ * Loads bytes from a linear address.
+ * @param address - the local that has it
+ * @param record - pushes what {@link HOST_FUNCTIONS}.missRead is told
+ */
+export function emitLoad(
+  code: Code,
+  functions: FunctionIndices,
+  bytes: number,
+  address: number,
+  record: () => void,
+): void {
+  const entry = code.local('i32');
+  tlbHit(code, entry, () => code.i64(4096 - bytes), TLB_READ_TAG, address);
+  code.if('i32', true);
+  tlbHost(code, entry, address);
+  code.else();
+  code.i32(0);
+  code.get(address);
+  code.memory(Wasm.i64_store, State.faultAddress);
+  code.i32(bytes);
+  record();
+  code.call(functions.missRead);
+  code.end();
+  code.memory(loadOpcode(bytes), 0);
+}
+
+/**
+ * Stores a local's value at the linear address in another, and pushes whether that may not be.
+ * @param record - pushes what {@link HOST_FUNCTIONS}.missStore is told
+ */
+export function emitStore(
+  code: Code,
+  functions: FunctionIndices,
+  { bytes, type, address, value }: { bytes: number; type: ValueType; address: number; value: number },
+  record: () => void,
+): void {
+  const entry = code.local('i32');
+  tlbHit(code, entry, () => code.i64(4096 - bytes), TLB_WRITE_TAG, address);
+  code.if('i32', true);
+  tlbHost(code, entry, address);
+  code.get(value);
+  code.memory(storeOpcode(bytes, type), 0);
+  code.i32(0);
+  code.else();
+  code.i32(0);
+  code.get(address);
+  code.memory(Wasm.i64_store, State.faultAddress);
+  code.i32(0);
+  code.get(value);
+  code.memory(storeOpcode(Math.max(bytes, 4), type), State.storeValue);
+  code.i32(bytes);
+  record();
+  code.call(functions.missStore);
+  code.end();
 }
 
 /** Leaves the function with 0 if the condition on the stack holds. */

@@ -6,6 +6,7 @@ import { type Node, type Statement, type Template, Terminator } from '../ir/node
 import { LazyFlags, Op, State } from '../layout.ts';
 import { Convert, I32, I64, type ValueType, Wasm } from '../wasm/opcodes.ts';
 import { emitReplaced } from './base-flags.ts';
+import { emitLoad, emitStore } from './base-memory.ts';
 import { Code } from './code.ts';
 import { type FunctionIndices, Lowering, lazyFlags, loadOpcode } from './lowering.ts';
 
@@ -211,9 +212,15 @@ export class HandlerLowering extends Lowering {
   }
 
   protected load(node: Node): void {
+    const { code, functions } = this;
     this.value64(node.a!);
+    if (node.k <= 8) {
+      const address = code.local('i64');
+      code.set(address);
+      emitLoad(code, functions, node.k, address, () => this.accessRecord(node.h));
+      return;
+    }
     this.accessRecord(node.h);
-    const { functions } = this;
     this.code.call(
       node.k === 1
         ? functions.load8
@@ -235,25 +242,20 @@ export class HandlerLowering extends Lowering {
   }
 
   protected store(s: Statement): void {
-    const { functions } = this;
+    const { code, functions } = this;
+    const bytes = s.k === 0 ? 16 : s.k;
+    const type: ValueType = bytes === 16 ? 'v128' : bytes === 8 ? 'i64' : 'i32';
+    const address = code.local('i64');
+    const value = code.local(type);
     this.value64(s.a!);
+    code.set(address);
     this.value(s.b!);
-    if (s.k > 0 && s.k < 8 && s.b!.type === 'i64') this.code.op(Convert.i32_wrap_i64);
-    this.accessRecord(s.h);
-    this.code.call(
-      s.k === 1
-        ? functions.store8
-        : s.k === 2
-          ? functions.store16
-          : s.k === 4
-            ? functions.store32
-            : s.k === 8
-              ? functions.store64
-              : functions.store128,
-    );
-    this.code.if(undefined, false);
-    this.code.returnCall(functions.refuse);
-    this.code.end();
+    if (type === 'i32' && s.b!.type === 'i64') code.op(Convert.i32_wrap_i64);
+    code.set(value);
+    emitStore(code, functions, { bytes, type, address, value }, () => this.accessRecord(s.h));
+    code.if(undefined, false);
+    code.returnCall(functions.refuse);
+    code.end();
   }
 
   protected setFlags(s: Statement): void {
