@@ -127,7 +127,7 @@ export class CpuCode {
   }
 
   /**
-   * Delivers an exception or interrupt, where that is the usual way into a 64-bit kernel: isa/fast-interrupts.ts.
+   * Delivers an exception or interrupt, where that is the usual way into a kernel: lower/base-delivery.ts.
    * @param errorCode - −1 for none
    * @param flags - to be pushed besides: RF or none
    * @returns whether it has been delivered; nothing has changed if not

@@ -512,7 +512,7 @@ export class Builder {
     return node(Expr.rawLoad, bytes === 8 ? 'i64' : 'i32', bytes, 0, address);
   }
 
-  poke(address: Node, bytes: 2 | 8, value: Node): void {
+  poke(address: Node, bytes: 2 | 4 | 8, value: Node): void {
     this.emit({ op: Stmt.poke, k: bytes, a: address, b: value });
   }
 

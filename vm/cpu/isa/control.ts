@@ -9,7 +9,7 @@ import type { Node } from '../ir/node.ts';
 import { Seg, State } from '../layout.ts';
 import { ARITHMETIC_FLAGS, EFLAGS } from '../system/context.ts';
 import { syscall, sysenter, sysexit, sysret } from './fast-calls.ts';
-import { iret } from './fast-interrupts.ts';
+import { iret } from './fast-iret.ts';
 import { Helper, type HelperName } from './helpers.ts';
 import { CONDITIONS } from './integer.ts';
 import { loadSegment, popSegment } from './load-segment.ts';

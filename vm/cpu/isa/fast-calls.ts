@@ -13,7 +13,7 @@ import type { Meaning } from './table.ts';
 
 /** Attributes of the segments that these instructions load: flat ones, whatever the tables say. */
 export const CODE_64 = 0xa09b;
-const CODE_32 = 0xc09b;
+export const CODE_32 = 0xc09b;
 export const STACK = 0xc093;
 
 export const syscall: Meaning = (b) => {

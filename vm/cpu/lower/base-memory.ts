@@ -56,7 +56,9 @@ export function defineMemory(
     const bytes = size / 8;
     const type: ValueType = size === 128 ? 'v128' : size === 64 ? 'i64' : 'i32';
     define(`load${size}`, (code) => emitLoad(code, functions, bytes, 0, () => code.get(1)));
-    define(`store${size}`, (code) => emitStore(code, functions, { bytes, type, address: 0, value: 1 }, () => code.get(2)));
+    define(`store${size}`, (code) =>
+      emitStore(code, functions, { bytes, type, address: 0, value: 1 }, () => code.get(2)),
+    );
   }
   define('probe', (code) => {
     const entry = code.local('i32');

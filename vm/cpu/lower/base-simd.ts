@@ -9,12 +9,12 @@
  */
 import { Builder, type Operand } from '../ir/builder.ts';
 import type { Node, Template } from '../ir/node.ts';
-import { deliver } from '../isa/fast-interrupts.ts';
 import { State } from '../layout.ts';
 import { SCALAR_OPS, type ScalarOp, VECTOR_OPS, type VectorOp } from '../simd/opcodes.ts';
 import { FloatOp, Mxcsr, Scratch } from '../simd/operations.ts';
 import type { ValueType } from '../wasm/opcodes.ts';
 import { BASE_FUNCTIONS, type BaseFunction, FUNCTION_NAMES } from './base.ts';
+import { deliver } from './base-delivery.ts';
 import { defineX87 } from './base-x87.ts';
 import type { Code } from './code.ts';
 import { type FunctionIndices, Lowering } from './lowering.ts';
@@ -130,7 +130,10 @@ export function floatFunctions(): ReadonlyMap<BaseFunction, FunctionMeaning> {
     functions.set(name, { template: b.template(), result });
   };
   defineX87(define, baseIndex);
-  define('deliver', (b, vector, errorCode, flags) => deliver(b, flagBits, vector!, errorCode!, flags!));
+  define('deliver', (b, vector, errorCode, more) => {
+    const flags = b.let(b.or(b.or(b.field(State.eflags, 4), flagBits(b)), b.or(more!, b.i32(2))));
+    return deliver(b, { vector: vector!, errorCode: errorCode!, flags });
+  });
   define('floatSlow64', (b, op, x, y) => scalar(b, 64, op, x, y));
   define('floatSlow32', (b, op, x, y) => scalar(b, 32, op, x, y));
   define('floatSlowPacked64', (b, op, x, y) => packed(b, 64, op, x, y));

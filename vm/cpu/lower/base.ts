@@ -114,7 +114,7 @@ export const BASE_FUNCTIONS = {
   /** (move, ST(i)). */
   x87Move: signature('i32 i32', 'i32'),
   x87Root: signature('', 'i32'),
-  /** (vector, error code or −1, flags to be pushed besides) → 0 when it has been delivered: see isa/fast-interrupts.ts. */
+  /** (vector, error code or −1, flags to be pushed besides) → 0 when it has been delivered: see base-delivery.ts. */
   deliver: signature('i32 i32 i32', 'i32'),
   /** (RIP) → head of the block there, which the jump cache's first part hasn't got. */
   find: signature('i64', 'i32'),

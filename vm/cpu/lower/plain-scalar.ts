@@ -42,6 +42,7 @@ const ON_I32: Partial<Record<IntegerOp | CompareOp, (x: number, y: number) => nu
   gt_s: (x, y) => x > y,
   gt_u: (x, y) => x >>> 0 > y >>> 0,
   ge_s: (x, y) => x >= y,
+  le_u: (x, y) => x >>> 0 <= y >>> 0,
   ge_u: (x, y) => x >>> 0 >= y >>> 0,
 };
 

@@ -125,7 +125,8 @@ export function fxrstor(cpu: CpuContext): void {
 
 /** Host address of an image that is in RAM and one page; else it is copied. */
 function readableImage(mmu: Mmu, memory: CpuMemory, low: number, high: number): number {
-  const host = (low & 0xfff) <= 0x1000 - FXSAVE_SIZE && mmu.watch === undefined ? mmu.ramToRead(low, high) : -1;
+  const host =
+    (low & 0xfff) <= 0x1000 - FXSAVE_SIZE && mmu.watch === undefined ? mmu.ramToRead(low, high) : -1;
   if (host >= 0) return host;
   for (let offset = 0; offset < FXSAVE_SIZE; offset += 16)
     memory.copy(IMAGE + offset, mmu.readable(low + offset, high, 16), 16);
