@@ -6,6 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { ACCESS_DATA, type Cpu, CpuExit } from '../../vm/cpu/cpu.ts';
 import { RAM_START, Seg, State } from '../../vm/cpu/layout.ts';
 import { CpuMemory, createCpuMemory } from '../../vm/cpu/memory.ts';
+import { setSegment } from '../../vm/cpu/system/segments.ts';
 import { enterFlat, makeCpu } from '../conformance/engine-rig.ts';
 
 const RAM = 4 << 20;
@@ -352,6 +353,25 @@ describe('the CPU', () => {
     expect(end).toBe(CpuExit.halted);
     expect(exits.length).toBe(9000);
     expect([memory.reg(3), memory.reg(6)]).toEqual([27_000, 63_000]);
+  });
+
+  it('ends FS at 4 GiB though it has no limit, in a loop that is compiled', () => {
+    // l: mov eax, fs:[ebx]; add ebx, 3; dec ecx; jnz l; hlt
+    const turns = 200_000;
+    const last = (offset: number): CpuExit => {
+      start([0x64, 0x8b, 0x03, 0x83, 0xc3, 3, 0x49, 0x75, 0xf7, 0xf4]);
+      setSegment(memory, Seg.fs, 8, RAM / 2, 0, -1, 0xc093);
+      memory.set(State.segLimit + 4 * Seg.idtr, 0);
+      memory.setReg32(1, turns);
+      memory.setReg32(3, offset - 3 * (turns - 1));
+      cpu.updateMode();
+      return run().end;
+    };
+    expect(last(-4)).toBe(CpuExit.halted);
+    expect(memory.reg(3)).toBe(-1);
+    // What is raised ends in a triple fault, since there is no IDT.
+    expect(last(-3)).toBe(CpuExit.shutdown);
+    expect([memory.reg(1), memory.reg(3)]).toEqual([1, -3]);
   });
 
   it('calls functions of the base module in a loop that is compiled', () => {

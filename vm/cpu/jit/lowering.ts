@@ -23,7 +23,14 @@ import {
 import { emitCarries, emitCarryFlag, emitReplaced } from '../lower/base-flags.ts';
 import type { Code } from '../lower/code.ts';
 import { conditionFunction, gprAddress } from '../lower/interp.ts';
-import { type FunctionIndices, Lowering, lazyFlags, loadOpcode, storeOpcode } from '../lower/lowering.ts';
+import {
+  accessBytes,
+  type FunctionIndices,
+  Lowering,
+  lazyFlags,
+  loadOpcode,
+  storeOpcode,
+} from '../lower/lowering.ts';
 import { Convert, I32, I64, type ValueType, Wasm } from '../wasm/opcodes.ts';
 import type { Access, Accesses } from './accesses.ts';
 import { constantOf } from './constants.ts';
@@ -383,11 +390,28 @@ export class RegionLowering extends Lowering {
       code.call(this.functions.segmented);
       return;
     }
-    this.value(n.a!);
-    if (n.k >= 0 || segment < Seg.fs) return;
     const wide = n.type === 'i64';
+    if (n.k >= 0 || segment < Seg.fs || wide || this.endsBelow4GiB(n)) this.value(n.a!);
+    else {
+      // There the segment ends, though it has no limit.
+      const offset = this.inLocal(n.a!);
+      code.i32(this.recordAddress);
+      code.get(offset);
+      code.i32(-accessBytes(n));
+      code.op(I32.gt_u);
+      this.leaveIf();
+      code.get(offset);
+    }
+    if (n.k >= 0 || segment < Seg.fs) return;
     code.load(wide ? Wasm.i64_load : Wasm.i32_load, State.segBase + 8 * segment);
     code.op(wide ? I64.add : I32.add);
+  }
+
+  /** Whether an access by the memory operand is at a constant offset whose end isn't beyond 4 GiB. */
+  private endsBelow4GiB(n: Node): boolean {
+    const { base, index, displacementLow } = this.instruction;
+    const isConstant = n.a!.op === Expr.effectiveAddress && base < 0 && index < 0;
+    return isConstant && displacementLow >>> 0 <= 0x1_0000_0000 - accessBytes(n);
   }
 
   // Memory

@@ -8,7 +8,7 @@ import { Convert, I32, I64, type ValueType, Wasm } from '../wasm/opcodes.ts';
 import { emitReplaced } from './base-flags.ts';
 import { emitLoad, emitStore } from './base-memory.ts';
 import { Code } from './code.ts';
-import { type FunctionIndices, Lowering, lazyFlags, loadOpcode } from './lowering.ts';
+import { accessBytes, type FunctionIndices, Lowering, lazyFlags, loadOpcode } from './lowering.ts';
 
 const RECORD = 0;
 
@@ -175,21 +175,42 @@ export class HandlerLowering extends Lowering {
 
   protected segmented(node: Node): void {
     const { code } = this;
-    if (this.isSegmented) {
-      // Limits and rights are looked at in TypeScript.
-      if (node.k >= 0) code.i32(node.k);
-      else {
-        code.get(RECORD);
-        code.memory(Wasm.i32_load8_u, Op.segment + 3);
-      }
+    if (this.isSegmented) this.checked(node, () => this.value(node.a!));
+    else if (node.k >= 0) this.value(node.a!);
+    else if (node.type === 'i64') this.based(node, () => this.value(node.a!));
+    else {
+      // FS and GS without a limit end at 4 GiB all the same, wherever that is from their base.
+      const offset = code.local('i32');
       this.value(node.a!);
-      code.i32(node.h);
-      this.record();
-      code.call(this.functions.segmented);
-      return;
+      code.tee(offset);
+      code.i32(-accessBytes(node));
+      code.op(I32.gt_u);
+      code.if('i32', false);
+      this.checked(node, () => code.get(offset));
+      code.else();
+      this.based(node, () => code.get(offset));
+      code.end();
     }
-    this.value(node.a!);
-    if (node.k >= 0) return;
+  }
+
+  /** The linear address of an offset in a segment whose limits and rights are looked at in TypeScript. */
+  private checked(node: Node, offset: () => void): void {
+    const { code } = this;
+    if (node.k >= 0) code.i32(node.k);
+    else {
+      code.get(RECORD);
+      code.memory(Wasm.i32_load8_u, Op.segment + 3);
+    }
+    offset();
+    code.i32(node.h);
+    this.record();
+    code.call(this.functions.segmented);
+  }
+
+  /** That of an offset in the memory operand's segment. */
+  private based(node: Node, offset: () => void): void {
+    const { code } = this;
+    offset();
     code.get(RECORD);
     code.memory(Wasm.i32_load16_u, Op.segment);
     code.memory(node.type === 'i64' ? Wasm.i64_load : Wasm.i32_load, 0);

@@ -2,7 +2,7 @@
  * Lowers a template to WebAssembly. What is the same for the interpreter's handlers and for compiled
  * regions is here; where registers, immediates, flags and memory are found differs, and is left to them.
  */
-import { Expr, FlagKind, type Node, type Statement, Stmt, type Template } from '../ir/node.ts';
+import { Expr, FlagKind, type Node, type Statement, Stmt, type Template, WRITES } from '../ir/node.ts';
 import { LazyFlags, State } from '../layout.ts';
 import { Convert, I32, I64, type ValueType, Wasm } from '../wasm/opcodes.ts';
 import { type BaseFunction, FUNCTION_NAMES, type HostFunction } from './base.ts';
@@ -326,6 +326,11 @@ function likelihood(s: Statement): boolean | undefined {
 
 /** Host addresses below this are in the cross-page area. */
 const RAW_LIMIT = 0x2000;
+
+/** How many bytes an access has whose linear address a node is; at least 1. */
+export function accessBytes({ h }: Node): number {
+  return Math.max(1, h & ~WRITES);
+}
 
 export function loadOpcode(bytes: number): number {
   switch (bytes) {

@@ -18,6 +18,7 @@ import { EFLAGS } from '../system/context.ts';
 import { Convert, I32, I64 } from '../wasm/opcodes.ts';
 import { type BaseFunction, FUNCTION_NAMES, type HostFunctions, STACK_ACCESS } from './base.ts';
 import { type FunctionMeaning, floatFunctions } from './base-simd.ts';
+import { accessBytes } from './lowering.ts';
 import { gprAddress } from './interp.ts';
 import { conditionHolds, flagsAfter, readFlags, writeFlags } from './plain-flags.ts';
 import { SCALAR_OPERATIONS, type Value } from './plain-scalar.ts';
@@ -364,7 +365,11 @@ export class PlainEvaluator {
   /** The linear address of an offset; with limits and rights of its segment checked, where these aren't known. */
   private segmented(n: Node): Value {
     const segment = n.k >= 0 ? n.k : this.instruction.segment;
-    if (this.form.mode === 'segmented')
+    const isBased = n.k < 0 && this.form.mode === 'flat';
+    if (
+      this.form.mode === 'segmented' ||
+      (isBased && this.number(n.a!) >>> 0 > 0x1_0000_0000 - accessBytes(n))
+    )
       return this.host.segmented(segment, this.number(n.a!), n.h, this.record) as number;
     return ofType(n, this.wide(n.a!) + this.flatBase(segment));
   }
