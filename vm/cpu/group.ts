@@ -15,11 +15,11 @@ import { ACCESS_DATA, type Cpu, CpuExit } from './cpu.ts';
 import type { CpuMemory } from './memory.ts';
 import { RESTORED, Restored, WAKE } from './threads.ts';
 
-/** Instructions between two looks at the clock with virtual time, and at first. */
+/** Most instructions of a slice with virtual time, and of the first one with real time. */
 const SLICE = 100_000;
 /**
- * Otherwise a slice lasts as long as it is to the next deadline by the pace of the one before, at most so many nanoseconds:
- * console and queues wait for its end, while each end costs some microseconds in which compiled code is left.
+ * With real time a slice is to last until the next deadline, by the pace of those before, and at most so many nanoseconds:
+ * console and queues wait for its end. Each end costs some microseconds, since compiled code is left for it.
  */
 const SLICE_TIME = 1_000_000;
 const SLICE_MINIMUM = 20_000;
@@ -65,7 +65,7 @@ export class CpuGroup implements Vcpu {
   /** When deadlines were looked at last. */
   private lookedAt = 0;
   /** Instructions a nanosecond, with real time. */
-  private pace = SLICE / 1e6;
+  private pace = SLICE / SLICE_TIME;
   /** A debugger's single step waits for a device's answer. */
   private isStepping = false;
   /** Whether the vCPUs' states are where others can see and change them. */
@@ -201,10 +201,11 @@ export class CpuGroup implements Vcpu {
     return reason;
   }
 
-  /** Instructions until it is time to look around. */
+  /** Instructions until it is time to look around, with real time. */
   private sliceLength(): number {
     const time = Math.min(this.nextDeadline - this.lookedAt, SLICE_TIME);
-    return Math.max(SLICE_MINIMUM, Math.min(Math.round(time * this.pace), SLICE_MAXIMUM));
+    const longest = this.parts.cpus > 1 ? this.turn : SLICE_MAXIMUM;
+    return Math.max(SLICE_MINIMUM, Math.min(Math.round(time * this.pace), longest));
   }
 
   /** A slice is over. It may have gone slowly for the host's sake: that it gets faster is believed the second time. */

@@ -1,5 +1,5 @@
 /**
- * Memory access by the TLB, in WebAssembly: functions of the base module that handlers call. Only a miss comes to TypeScript.
+ * Memory access by the TLB, in WebAssembly: of handlers, and of functions of the base module. Only a miss comes to TypeScript.
  */
 import { State, TLB_ADDEND, TLB_ENTRIES, TLB_ENTRY_SHIFT, TLB_READ_TAG, TLB_WRITE_TAG } from '../layout.ts';
 import { Convert, I32, I64, type ValueType, Wasm } from '../wasm/opcodes.ts';
@@ -42,24 +42,17 @@ function tlbHost(code: Code, entry: number, address = 0): void {
   code.op(I32.add);
 }
 
+function setFaultAddress(code: Code, address: number): void {
+  code.i32(0);
+  code.get(address);
+  code.memory(Wasm.i64_store, State.faultAddress);
+}
+
 /** Defines the base module's functions of memory. */
 export function defineMemory(
   define: (name: BaseFunction, emit: (code: Code) => void) => void,
   functions: FunctionIndices,
 ): void {
-  const setFaultAddress = (code: Code): void => {
-    code.i32(0);
-    code.get(0);
-    code.memory(Wasm.i64_store, State.faultAddress);
-  };
-  for (const size of [8, 16, 32, 64, 128] as const) {
-    const bytes = size / 8;
-    const type: ValueType = size === 128 ? 'v128' : size === 64 ? 'i64' : 'i32';
-    define(`load${size}`, (code) => emitLoad(code, functions, bytes, 0, () => code.get(1)));
-    define(`store${size}`, (code) =>
-      emitStore(code, functions, { bytes, type, address: 0, value: 1 }, () => code.get(2)),
-    );
-  }
   define('probe', (code) => {
     const entry = code.local('i32');
     tlbHit(
@@ -76,7 +69,7 @@ export function defineMemory(
     code.if('i32', true);
     tlbHost(code, entry);
     code.else();
-    setFaultAddress(code);
+    setFaultAddress(code, 0);
     code.get(1);
     code.get(2);
     code.call(functions.missProbe);
@@ -135,9 +128,7 @@ export function emitLoad(
   code.if('i32', true);
   tlbHost(code, entry, address);
   code.else();
-  code.i32(0);
-  code.get(address);
-  code.memory(Wasm.i64_store, State.faultAddress);
+  setFaultAddress(code, address);
   code.i32(bytes);
   record();
   code.call(functions.missRead);
@@ -146,7 +137,7 @@ export function emitLoad(
 }
 
 /**
- * Stores a local's value at the linear address in another, and pushes whether that may not be.
+ * Stores a local's value at the linear address in another, or ends the handler if that may not be.
  * @param record - pushes what {@link HOST_FUNCTIONS}.missStore is told
  */
 export function emitStore(
@@ -157,21 +148,21 @@ export function emitStore(
 ): void {
   const entry = code.local('i32');
   tlbHit(code, entry, () => code.i64(4096 - bytes), TLB_WRITE_TAG, address);
-  code.if('i32', true);
+  code.if(undefined, true);
   tlbHost(code, entry, address);
   code.get(value);
   code.memory(storeOpcode(bytes, type), 0);
-  code.i32(0);
   code.else();
-  code.i32(0);
-  code.get(address);
-  code.memory(Wasm.i64_store, State.faultAddress);
+  setFaultAddress(code, address);
   code.i32(0);
   code.get(value);
   code.memory(storeOpcode(Math.max(bytes, 4), type), State.storeValue);
   code.i32(bytes);
   record();
   code.call(functions.missStore);
+  code.if(undefined, false);
+  code.returnCall(functions.refuse);
+  code.end();
   code.end();
 }
 

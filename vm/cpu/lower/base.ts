@@ -53,17 +53,7 @@ export type HostFunctions = Readonly<Record<HostFunction, (...args: number[]) =>
 
 /** Functions that the base module defines. */
 export const BASE_FUNCTIONS = {
-  load8: signature('i64 i32', 'i32'),
-  load16: signature('i64 i32', 'i32'),
-  load32: signature('i64 i32', 'i32'),
-  load64: signature('i64 i32', 'i64'),
-  load128: signature('i64 i32', 'v128'),
-  /** (address, value, record) → as missStore. */
-  store8: signature('i64 i32 i32', 'i32'),
-  store16: signature('i64 i32 i32', 'i32'),
-  store32: signature('i64 i32 i32', 'i32'),
-  store64: signature('i64 i64 i32', 'i32'),
-  store128: signature('i64 v128 i32', 'i32'),
+  /** (address, bytes, record) → host address where the bytes may be read and written. */
   probe: signature('i64 i32 i32', 'i32'),
   /** (source, target, bytes) → whether they have been moved: where the TLB has either side, in one page each. */
   moveRun: signature('i64 i64 i32', 'i32'),

@@ -234,25 +234,10 @@ export class HandlerLowering extends Lowering {
 
   protected load(node: Node): void {
     const { code, functions } = this;
+    const address = code.local('i64');
     this.value64(node.a!);
-    if (node.k <= 8) {
-      const address = code.local('i64');
-      code.set(address);
-      emitLoad(code, functions, node.k, address, () => this.accessRecord(node.h));
-      return;
-    }
-    this.accessRecord(node.h);
-    this.code.call(
-      node.k === 1
-        ? functions.load8
-        : node.k === 2
-          ? functions.load16
-          : node.k === 4
-            ? functions.load32
-            : node.k === 8
-              ? functions.load64
-              : functions.load128,
-    );
+    code.set(address);
+    emitLoad(code, functions, node.k, address, () => this.accessRecord(node.h));
   }
 
   protected probe(node: Node): void {
@@ -274,9 +259,6 @@ export class HandlerLowering extends Lowering {
     if (type === 'i32' && s.b!.type === 'i64') code.op(Convert.i32_wrap_i64);
     code.set(value);
     emitStore(code, functions, { bytes, type, address, value }, () => this.accessRecord(s.h));
-    code.if(undefined, false);
-    code.returnCall(functions.refuse);
-    code.end();
   }
 
   protected setFlags(s: Statement): void {
