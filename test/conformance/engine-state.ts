@@ -43,7 +43,7 @@ export class CaseState {
   readonly #result = new Result();
   readonly #resultHalves = this.#result.gprHalves;
   readonly #initial: Readonly<Record<Mode, Uint8Array>>;
-  /** Of 32-bit code whose segments aren't flat. */
+  /** Of 32-bit code whose segments count as not flat, though they are. */
   readonly #segmented: Uint8Array;
 
   /** @param updateMode - {@link Cpu.updateMode} of the CPU that works on the memory */
@@ -52,14 +52,14 @@ export class CaseState {
     this.#ram = ram;
     this.#ramView = new DataView(ram.buffer, ram.byteOffset, RAM_SIZE);
     this.#paging = paging;
-    const prepared = (mode: Mode, limit: number): Uint8Array => {
-      this.#prepare(mode, limit);
+    const prepared = (mode: Mode, isFlat = true): Uint8Array => {
+      this.#prepare(mode);
       updateMode();
+      if (!isFlat) this.#checkSegments();
       return memory.u8.slice(State.gpr, State.end);
     };
-    const all = 0xffff_ffff;
-    this.#initial = { 64: prepared(64, all), 32: prepared(32, all), 16: prepared(16, all) };
-    this.#segmented = prepared(32, all - 1);
+    this.#initial = { 64: prepared(64), 32: prepared(32), 16: prepared(16) };
+    this.#segmented = prepared(32, false);
   }
 
   /** What the kernel is like that a mode's cases run under. */
@@ -69,11 +69,15 @@ export class CaseState {
 
   // Before
 
-  /**
-   * Sets up the CPU for a mode.
-   * @param limit - of DS and ES in 32-bit code: one less than all, and every access has its segment checked
-   */
-  #prepare(mode: Mode, limit: number): void {
+  /** Has every access look at its segment, as if not all were flat. */
+  #checkSegments(): void {
+    const mode = this.#memory.get(State.mode) & ~ModeBit.flat;
+    this.#memory.set(State.mode, mode);
+    this.#memory.set64(State.modeTag, 0, (mode + 1) << 16);
+  }
+
+  /** Sets up the CPU for a mode. */
+  #prepare(mode: Mode): void {
     const memory = this.#memory;
     const paging = this.paging(mode);
     const base = kernelBase(paging);
@@ -104,16 +108,15 @@ export class CaseState {
     table(Seg.idtr, 0, Physical.idt, long ? 0xfff : 0x7ff, 0);
     table(Seg.ldtr, Selector.ldt, Physical.ldt, LDT_LIMIT, 0x82);
     table(Seg.tr, Selector.tss, Physical.tss, TSS_LIMIT, 0x8b);
-    segmentsOf(mode).forEach(({ selector, base: segmentBase, limit: most, big, code }, segment) => {
+    segmentsOf(mode).forEach(({ selector, base: segmentBase, limit, big, code }, segment) => {
       const access = code ? 0xfb : 0xf3;
       const flags =
-        (most > 0xffff ? Attribute.g : 0) |
+        (limit > 0xffff ? Attribute.g : 0) |
         (big ? Attribute.db : 0) |
         (code && mode === 64 ? Attribute.l : 0);
-      const own = segment === Seg.es || segment === Seg.ds ? Math.min(most, limit) : most;
       memory.set(State.segSelector + 4 * segment, selector);
       memory.set64(State.segBase + 8 * segment, segmentBase, 0);
-      memory.set(State.segLimit + 4 * segment, selector === 0 ? 0 : own | 0);
+      memory.set(State.segLimit + 4 * segment, selector === 0 ? 0 : limit | 0);
       memory.set(State.segAttributes + 4 * segment, selector === 0 ? Attribute.unusable : access | flags);
     });
     const entry = baseLow + Physical.systemCalls;

@@ -327,9 +327,9 @@ function likelihood(s: Statement): boolean | undefined {
 /** Host addresses below this are in the cross-page area. */
 const RAW_LIMIT = 0x2000;
 
-/** How many bytes an access has whose linear address a node is; at least 1. */
+/** How many bytes an access has whose linear address a node is, from 1 to 16: what is longer is done in parts. */
 export function accessBytes({ h }: Node): number {
-  return Math.max(1, h & ~WRITES);
+  return Math.min(Math.max(1, h & ~WRITES), 16);
 }
 
 export function loadOpcode(bytes: number): number {
