@@ -248,6 +248,10 @@ export const OTHERWISE: Readonly<Record<string, readonly Difference[]>> = {
     { reason: INT1, checks: ['int1'] },
     { reason: NO_RESERVED_BITS, checks: ['DR6 of ones', "DR7's reserved bits"] },
     { reason: 'knows no general detect', checks: ['general detect', 'and the next access is detected'] },
+    {
+      reason: 'has its KVM serve ports, which looks at no breakpoints then',
+      checks: ['in', 'out', 'a word before and into two of them', 'an element of rep outsb'],
+    },
   ],
   interrupts: [{ reason: DOUBLED_VECTOR, checks: ['a gate that is not present'] }],
   calls: [

@@ -5,6 +5,8 @@
 
 SAME            equ 0x41
 WATCHED         equ 0x5000          ; what breakpoints watch
+PORT            equ 0x80            ; and where nothing but the diagnostic port is
+CR4_DE          equ 1 << 3
 
 DR6_NONE        equ 0xffff0ff0      ; DR6 without any reason
 ; DR7: breakpoint 0 to 3 for all tasks, and what it waits for.
@@ -12,6 +14,7 @@ DR6_NONE        equ 0xffff0ff0      ; DR6 without any reason
 %define LOCAL(n)       (1 << ((n) * 2))
 %define ON_WRITE(n)    (1 << (16 + (n) * 4))
 %define ON_ACCESS(n)   (3 << (16 + (n) * 4))
+%define ON_PORT(n)      (2 << (16 + (n) * 4))
 %define LENGTH2(n)     (1 << (18 + (n) * 4))
 %define LENGTH4(n)     (3 << (18 + (n) * 4))
 %define LENGTH8(n)     (2 << (18 + (n) * 4))
@@ -369,6 +372,57 @@ main:
         mov [WATCHED], eax
         nop
         END_TRACE
+
+        LINE "breakpoints on ports"
+        DEBUG_CHECK "without CR4.DE"
+        BREAKPOINT 1, PORT, ON_PORT(1)
+        in al, PORT
+        nop
+        END_DEBUG
+        mov rax, cr4
+        or eax, CR4_DE
+        mov cr4, rax
+        DEBUG_CHECK "in"
+        BREAKPOINT 1, PORT, ON_PORT(1)
+        HERE
+        in al, PORT
+        nop
+        END_DEBUG
+        DEBUG_CHECK "out"
+        BREAKPOINT 3, PORT, ON_PORT(3)
+        mov edx, PORT
+        HERE
+        out dx, al
+        nop
+        END_DEBUG
+        DEBUG_CHECK "another port"
+        BREAKPOINT 1, PORT, ON_PORT(1)
+        in al, PORT + 1
+        nop
+        END_DEBUG
+        DEBUG_CHECK "a word before and into two of them"
+        BREAKPOINT 0, PORT + 2, ON_PORT(0) + LENGTH2(0)
+        HERE
+        in ax, PORT + 1
+        nop
+        END_DEBUG
+        DEBUG_CHECK "a byte of memory"
+        BREAKPOINT 0, WATCHED, ON_PORT(0)
+        mov al, [WATCHED]
+        nop
+        END_DEBUG
+        DEBUG_CHECK "an element of rep outsb"
+        BREAKPOINT 2, PORT, ON_PORT(2)
+        mov esi, WATCHED
+        mov edx, PORT
+        mov ecx, 3
+        HERE
+        rep outsb
+        AFTER
+        mov rdi, dr6
+        xor eax, eax
+        mov dr7, rax
+        END_CHECK rdi, rcx, rsi
         POWER_OFF
 
 ; SYSCALL's target.

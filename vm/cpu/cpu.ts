@@ -939,6 +939,7 @@ export class Cpu implements CpuContext, MmuClient, MsrOwner {
     access.toRegister = !isWrite;
     if (isWrite) memory.set(ACCESS_DATA, memory.reg(0));
     this.pendingExit = CpuExit.io;
+    this.traps |= this.debug.portHits(port, bytes);
     this.leaveSoon();
   }
 
@@ -947,6 +948,7 @@ export class Cpu implements CpuContext, MmuClient, MsrOwner {
     if (this.replayAt < this.replayCount) {
       if (isWrite) this.replayAt++;
       else this.replay(STRING_SCRATCH);
+      this.debug.guestHits |= this.debug.portHits(port, bytes);
       return;
     }
     this.deviceAccess(port, bytes, isWrite);

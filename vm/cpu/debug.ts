@@ -174,6 +174,11 @@ export class CpuDebug {
     return this.guest.hasAny ? this.guest.at(this.ripPage(), this.linearLow() & 0xfff) : 0;
   }
 
+  /** Bits of DR6 of the guest's breakpoints on an access to ports. */
+  portHits(port: number, bytes: number): number {
+    return this.guest.hasAny ? this.guest.ports(port, bytes) : 0;
+  }
+
   /** Whether there is a breakpoint at State.rip. */
   atBreakpoint(): boolean {
     if (!this.hasBreakpoints) return false;

@@ -1,16 +1,17 @@
 /**
- * Breakpoints that the guest has set in its debug registers: which instructions and accesses they stop at. SDM volume 3B,
- * 18.2. Breakpoints on I/O (CR4.DE) there are none.
+ * Breakpoints that the guest has set in its debug registers: which instructions and accesses, to memory and to ports, they
+ * stop at. SDM volume 3B, 18.2.
  */
 import { State } from './layout.ts';
 import type { CpuMemory } from './memory.ts';
 import { pageNumber } from './mmu.ts';
+import { CR4 } from './system/context.ts';
 
 const COUNT = 4;
 /** Bits of DR7 that enable any breakpoint. */
 const ENABLED = 0xff;
-/** What a breakpoint waits for: its two bits of DR7. */
-const Kind = { execute: 0, write: 1, access: 3 } as const;
+/** What a breakpoint waits for: its two bits of DR7. That for ports is there with CR4.DE. */
+const Kind = { execute: 0, write: 1, port: 2, access: 3 } as const;
 /** Bytes by the two bits of length. */
 const LENGTHS = [1, 2, 8, 4];
 
@@ -18,8 +19,9 @@ interface GuestBreakpoint {
   /** Its bit of DR6. */
   readonly bit: number;
   readonly kind: number;
+  /** Number of its linear page; −1 for ports. */
   readonly page: number;
-  /** First byte in its page, and the byte after the last. */
+  /** First byte in its page, and the byte after the last; or ports. */
   readonly from: number;
   readonly to: number;
 }
@@ -48,6 +50,11 @@ export class GuestBreakpoints {
     const length = kind === Kind.execute ? 1 : LENGTHS[(what >> 2) & 3]!;
     const low = this.memory.get(State.dr + 8 * n);
     // Watched bytes are aligned to their number.
+    if (kind === Kind.port) {
+      if ((this.memory.get(State.cr4) & CR4.DE) === 0) return undefined;
+      const port = low & 0xffff & -length;
+      return { bit: 1 << n, kind, page: -1, from: port, to: port + length };
+    }
     const from = low & 0xfff & -length;
     const page = pageNumber(low, this.memory.get(State.dr + 8 * n + 4));
     return { bit: 1 << n, kind, page, from, to: from + length };
@@ -78,6 +85,11 @@ export class GuestBreakpoints {
         from + bytes > one.from &&
         (isWrite || one.kind === Kind.access),
     );
+  }
+
+  /** Bits of DR6 of those on an access to ports. */
+  ports(port: number, bytes: number): number {
+    return this.bits((one) => one.kind === Kind.port && port < one.to && port + bytes > one.from);
   }
 
   get hasAny(): boolean {

@@ -97,6 +97,7 @@ function writeCr4(cpu: CpuContext, value: number): void {
   if (memory.get(State.efer) & EFER.LMA && !(value & CR4.PAE)) generalProtection();
   memory.set(State.cr4, value);
   if ((old ^ value) & (CR4.PGE | CR4.PSE | CR4.PAE | CR4.SMEP)) mmu.flushAll();
+  if ((old ^ value) & CR4.DE) cpu.debugRegistersChanged();
   cpu.updateMode();
 }
 
