@@ -26,27 +26,18 @@ import {
   SAVED_STATES,
   Seg,
   State,
-  TLB,
 } from './layout.ts';
 import { type HostFunctions, STACK_ACCESS } from './lower/base.ts';
 import { Handler } from './lower/base-module.ts';
 import type { CpuMemory } from './memory.ts';
 import { Mmu, type MmuClient } from './mmu.ts';
-import {
-  type CpuContext,
-  CR0,
-  CR4,
-  DebugStatus,
-  EFLAGS,
-  isLong,
-  isReal,
-  isVirtual8086,
-} from './system/context.ts';
+import { CpuMode } from './mode.ts';
+import { type CpuContext, DebugStatus, EFLAGS, isReal } from './system/context.ts';
 import { HELPERS } from './system/helpers.ts';
 import { deliver, deliverException, type InterruptSource, resumeFlag } from './system/interrupts.ts';
 import { type MsrHost, type MsrOwner, Msrs } from './system/msrs.ts';
 import { resetState } from './system/reset.ts';
-import { Attribute, checkSegment, setSegment } from './system/segments.ts';
+import { checkSegment, setSegment } from './system/segments.ts';
 import { STRING_SCRATCH } from './system/strings.ts';
 
 /** Sees what the CPU delivers to the guest by itself: tracing. Addresses come as low and high word. */
@@ -109,6 +100,7 @@ export class Cpu implements CpuContext, MmuClient, MsrOwner {
   readonly code: CodeCache;
   readonly debug: CpuDebug;
   readonly msrs: Msrs;
+  private readonly mode: CpuMode;
   /** Instructions executed so far; an exception or interrupt on its way into the guest counts as one, too. */
   executed = 0;
   /** The access that {@link CpuExit.io} and mmio are about. Data lies in the CPU's memory at {@link ACCESS_DATA}. */
@@ -151,6 +143,7 @@ export class Cpu implements CpuContext, MmuClient, MsrOwner {
       () => this.mmu,
       (form: Form) => program.handlerOf(form),
     );
+    this.mode = new CpuMode(memory, (page) => this.code.jumps.forget(page));
     this.mmu.onFlush = (page) => this.code.jumps.forget(page);
     program.attach(this.hostFunctions(), this.code);
     this.updateMode();
@@ -310,116 +303,11 @@ export class Cpu implements CpuContext, MmuClient, MsrOwner {
   }
 
   updateMode(): void {
-    const { memory } = this;
-    const cr0 = memory.get(State.cr0);
-    const cs = memory.get(State.segAttributes + 4 * Seg.cs);
-    const ss = memory.get(State.segAttributes + 4 * Seg.ss);
-    const real = (cr0 & CR0.PE) === 0;
-    const virtual = isVirtual8086(memory);
-    const long = isLong(memory);
-    if (virtual) memory.set(State.cpl, 3);
-    const cpl = memory.get(State.cpl);
-    const is64 = long && (cs & Attribute.l) !== 0;
-    const is32 = !real && !virtual && (cs & Attribute.db) !== 0;
-    const stack32 = is64 || (!virtual && (ss & Attribute.db) !== 0);
-    let mode = is64 ? 2 : is32 ? 1 : 0;
-    if (stack32) mode |= ModeBit.stack32;
-    if (cpl === 3) mode |= ModeBit.user;
-    if (long) mode |= ModeBit.longActive;
-    const flatness = this.flatness(mode);
-    this.setMode(mode | flatness);
-    this.noteCodeLimit(is64 || (flatness & ModeBit.flat) !== 0);
-    memory.set64(State.linearMask, -1, is64 ? -1 : 0);
-    memory.set64(
-      State.ripMask,
-      is64 || is32 || memory.u32[(State.segLimit >> 2) + Seg.cs]! > 0xffff ? -1 : 0xffff,
-      is64 ? -1 : 0,
-    );
-    memory.set(State.stackMask, stack32 ? -1 : 0xffff);
-    memory.set(State.tlb, cpl === 3 ? TLB.user : TLB.supervisor);
-    // In 64-bit mode CS has no base.
-    if (is64) memory.set64(State.segBase + 8 * Seg.cs, 0, 0);
-    const emulated = (cr0 & CR0.EM) !== 0;
-    const switched = (cr0 & CR0.TS) !== 0;
-    memory.set(
-      State.fpuTrap,
-      (emulated || switched ? 1 : 0) |
-        (emulated || !(memory.get(State.cr4) & CR4.OSFXSR) ? 2 : 0) |
-        (switched ? 4 : 0) |
-        (emulated ? 8 : 0),
-    );
+    this.mode.update();
   }
 
-  /**
-   * Linear pages where an instruction may lie across the end of its segment: there they are executed one by one, each
-   * looked at before. Code that has been decoded knows nothing of limits, which is why these pages are never entered by
-   * the jump cache.
-   */
-  private limitFirst = 0;
-  private limitLast = -1;
-
-  private noteCodeLimit(isFlat: boolean): void {
-    const { memory } = this;
-    const limit = memory.u32[(State.segLimit >> 2) + Seg.cs]!;
-    const none = isFlat || limit === 0xffff_ffff;
-    const last = (memory.get(State.segBase + 8 * Seg.cs) + limit) >>> 0;
-    const limitFirst = none ? 0 : Math.max(0, last - INSTRUCTION_MAXIMUM) >>> 12;
-    const limitLast = none ? -1 : last >>> 12;
-    if (limitFirst === this.limitFirst && limitLast === this.limitLast) return;
-    this.limitFirst = limitFirst;
-    this.limitLast = limitLast;
-    for (let page = limitFirst; page <= limitLast; page++) this.code.jumps.forget(page);
-  }
-
-  private onLimitPage(): boolean {
-    if (this.limitLast < 0) return false;
-    const page = this.debug.linearLow() >>> 12;
-    return page >= this.limitFirst && page <= this.limitLast;
-  }
-
-  /** As {@link updateMode}, after a change of DS, ES, FS or GS alone. */
   updateFlatness(): void {
-    const mode = this.memory.get(State.mode);
-    const rest = mode & ~(ModeBit.flat | ModeBit.flatFs | ModeBit.flatGs);
-    const changed = rest | this.flatness(rest);
-    if (changed !== mode) this.setMode(changed);
-  }
-
-  private setMode(mode: number): void {
-    this.memory.set(State.mode, mode);
-    this.memory.set64(State.modeTag, 0, (mode + 1) << 16);
-  }
-
-  /** Mode bits that depend on segments' bases and limits. @param mode - the others */
-  private flatness(mode: number): number {
-    if ((mode & 3) === 2) return ModeBit.flatFs | ModeBit.flatGs;
-    let bits = 0;
-    // Reads everywhere and writes through all but CS; a null DS or ES is checked at each use.
-    if (
-      (mode & (3 | ModeBit.stack32)) === (1 | ModeBit.stack32) &&
-      this.isFlat(Seg.cs, USABLE) &&
-      this.isFlat(Seg.ss, USABLE_DATA) &&
-      this.isFlat(Seg.ds, USABLE_DATA) &&
-      this.isFlat(Seg.es, USABLE_DATA)
-    ) {
-      bits |= ModeBit.flat;
-    }
-    if (this.hasNoLimit(Seg.fs, USABLE_DATA)) bits |= ModeBit.flatFs;
-    if (this.hasNoLimit(Seg.gs, USABLE_DATA)) bits |= ModeBit.flatGs;
-    return bits;
-  }
-
-  /** @param rights - the attributes that count: {@link USABLE} or {@link USABLE_DATA} */
-  private hasNoLimit(segment: number, rights: number): boolean {
-    const { i32 } = this.memory;
-    return (
-      (i32[(State.segAttributes >> 2) + segment]! & rights) === (Attribute.present | Attribute.writable) &&
-      i32[(State.segLimit >> 2) + segment] === -1
-    );
-  }
-
-  private isFlat(segment: number, rights: number): boolean {
-    return this.hasNoLimit(segment, rights) && this.memory.i32[(State.segBase >> 2) + 2 * segment] === 0;
+    this.mode.updateFlatness();
   }
 
   // Running
@@ -457,7 +345,7 @@ export class Cpu implements CpuContext, MmuClient, MsrOwner {
         this.replayCount > 0 ||
         this.trapFlag() ||
         this.debug.onBreakpointPage() ||
-        this.onLimitPage();
+        this.mode.onLimitPage();
       if (single) this.step();
       else if (this.slice(end - this.executed)) {
         if (!exact) return CpuExit.slice;
@@ -1191,7 +1079,7 @@ export class Cpu implements CpuContext, MmuClient, MsrOwner {
           code.isFull ||
           memory.get(State.budget) === 0 ||
           this.debug.onBreakpointPage() ||
-          this.onLimitPage()
+          this.mode.onLimitPage()
         )
           this.leaveFull();
         return code.lookup();
@@ -1213,11 +1101,6 @@ export class Cpu implements CpuContext, MmuClient, MsrOwner {
 function isPlainApicWrite(offset: number): boolean {
   return offset === APIC_EOI || offset === APIC_TPR;
 }
-
-/** Attributes of a segment that can be read, when it is present and usable: of a code segment. */
-const USABLE = Attribute.unusable | Attribute.present | Attribute.writable;
-/** And of a data segment that can be written, and doesn't expand down. */
-const USABLE_DATA = USABLE | Attribute.code | Attribute.conforming;
 
 export function savedState(index: number): number {
   return SAVED_STATES + index * SAVED_STATE_SIZE;
