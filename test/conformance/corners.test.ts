@@ -6,6 +6,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { EngineUnderTest } from './engine.ts';
 import { Case, Kind, Layout, type Mode, type Result } from './records.ts';
 
+const PF = 14;
 const DE = 2;
 const UE = 0x10;
 const PE = 0x20;
@@ -70,6 +71,16 @@ describe('vm/cpu, in corners', () => {
     });
     expect(result.fsw & 1).toBe(1);
     expect([...result.st(0)]).toEqual([1, 0, 0, 0, 0, 0, 0, 0xc0, 0xff, 0x7f]);
+  });
+
+  it('reads the frames of a nested ENTER with the privilege of the code', () => {
+    // ENTER 0, 2 copies the frame pointer below RBP: in a page that isn't there, again and again.
+    for (const rbp of [0x3an, 0x10_0038n, 0x3an]) {
+      const result = run(64, [0xc8, 0, 0, 2], 0, (c) => {
+        c.gpr[5] = rbp;
+      });
+      expect([result.kind, result.trap, result.cr2]).toEqual([Kind.trap, PF, rbp - 8n]);
+    }
   });
 
   it('loads all of an environment or nothing', () => {

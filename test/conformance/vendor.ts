@@ -353,6 +353,15 @@ const notOffered: VendorDifference = {
       ((e.opcode === 0xc6 || e.opcode === 0xc7) && !e.isMemory && e.reg === 7 && e.rm === 0)),
 };
 
+const xopLength: VendorDifference = {
+  // APM vol. 3, 1.2.5: 8F begins a prefix of XOP where its map is 8 or more. Observed on Zen 5, which lacks XOP: such an
+  // instruction is decoded in full all the same, and #GP if it has more than 15 bytes; vm/cpu looks no further than the opcode.
+  title: 'an instruction of XOP, which vm/cpu does not have, is too long',
+  vendors: AMD,
+  applies: ({ e, host, ours }) =>
+    e.opcode === 0x8f && (e.reg & 3) !== 0 && raised(host, Vector.gp) && raised(ours, Vector.ud),
+};
+
 // x87, MMX and SSE.
 
 /** Bytes of an x87 environment, and of all x87 state, by operand size. */
@@ -577,6 +586,7 @@ export const VENDOR_DIFFERENCES: readonly VendorDifference[] = [
   nearBranches,
   prefetchRegister,
   notOffered,
+  xopLength,
   environmentOrder,
   splitLoads,
   splitStores,

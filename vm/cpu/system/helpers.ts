@@ -8,7 +8,7 @@ import type { HelperName } from '../isa/helpers.ts';
 import { HELPER_NAMES } from '../isa/helpers.ts';
 import { Op, Seg, State } from '../layout.ts';
 import type { CpuMemory } from '../memory.ts';
-import { isCanonical } from '../mmu.ts';
+import { isCanonical, Mmu } from '../mmu.ts';
 import {
   type CpuContext,
   CR0,
@@ -253,7 +253,7 @@ const enter: HelperFunction = (cpu, argument, record) => {
   const frameLow = stack.spLow;
   const frameHigh = stack.spHigh;
   if (level > 0) {
-    const old = new Stack(cpu, long, memory.get(State.cpl) === 3 ? 0x4_0000 : 0);
+    const old = new Stack(cpu, long, memory.get(State.cpl) === 3 ? Mmu.USER : Mmu.SUPERVISOR);
     old.set(
       memory.reg(5),
       memory.get(State.gpr + 8 * 5 + 4),
