@@ -9,7 +9,7 @@ import { SEGMENT_FORMS } from './forms-segment.ts';
 import { SIMD_FORMS } from './forms-simd.ts';
 import { X87_FORMS } from './forms-x87.ts';
 import { Random } from './random.ts';
-import type { Case, Mode } from './records.ts';
+import { type Case, Flag, type Mode } from './records.ts';
 
 export const FORMS: readonly Form[] = [...INTEGER_FORMS, ...SEGMENT_FORMS, ...X87_FORMS, ...SIMD_FORMS];
 
@@ -83,6 +83,8 @@ export interface CaseOptions {
   readonly modes?: readonly Mode[];
   /** Only forms of this mnemonic. */
   readonly mnemonic?: string;
+  /** Have accesses to memory checked for alignment (EFLAGS.AC). */
+  readonly aligned?: boolean;
 }
 
 /** The forms and modes that the options select. */
@@ -99,7 +101,9 @@ export function* generateCases(options: CaseOptions): Generator<Case, void> {
   const random = new Random(options.seed);
   for (let i = 0; i < options.count && choices.length > 0; i++) {
     const { form, mode } = choices[i % choices.length]!;
-    yield generateCase(form, mode, random.u32());
+    const made = generateCase(form, mode, random.u32());
+    if (options.aligned) made.rflags |= Flag.AC;
+    yield made;
   }
 }
 

@@ -130,7 +130,7 @@ function describeEnd(result: Result, leeway?: Leeway): string {
       return 'executed';
     case Kind.trap: {
       const name = VECTORS[result.trap] ?? `vector ${result.trap}`;
-      if (leeway?.anyFault && result.trap >= 12 && result.trap <= 14) return 'a fault of memory';
+      if (leeway?.anyFault && [12, 13, 14, 17].includes(result.trap)) return 'a fault of memory';
       if (result.trap === 14 && leeway?.anyPage) return name;
       if (result.trap === 14) return `${name}(${result.error.toString(16)}) at ${result.cr2.toString(16)}`;
       return result.error ? `${name}(${result.error.toString(16)})` : name;

@@ -45,6 +45,12 @@ describe.skipIf(unavailable !== undefined)(title, () => {
     expect(report.differing, report.format()).toBe(0);
   });
 
+  // Intel's processors look at pages first, and at alignment last.
+  it.runIf(oracle?.vendor === 'AuthenticAMD')('checks the alignment of accesses as those of AMD do', () => {
+    const report = compare(oracle, engine, generateCases({ seed: 17, count: COUNT, aligned: true }));
+    expect(report.differing, report.format()).toBe(0);
+  });
+
   it('does so by plain evaluation', () => {
     const cases = generateCases({ seed: 15, count: COUNT, groups: INTEGER_GROUPS });
     const report = compare(oracle, new EngineUnderTest({ how: 'plain' }), cases);

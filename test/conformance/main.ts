@@ -22,6 +22,7 @@ const USAGE = `usage: main.js [options]
   --mnemonic add  only forms of this mnemonic
   --how interp    as blocks of the interpreter, or jit: compiled, or plain: by plain evaluation
                   (default step: by single steps)
+  --aligned       with EFLAGS.AC: what isn't aligned is #AC
   --paging legacy 16- and 32-bit code under a 32-bit kernel's paging
   --findings N    differences shown per group (default 5)`;
 
@@ -37,6 +38,7 @@ function main(): number {
       modes: { type: 'string', default: '64,32,16' },
       mnemonic: { type: 'string' },
       how: { type: 'string', default: 'step' },
+      aligned: { type: 'boolean', default: false },
       paging: { type: 'string', default: 'long' },
       findings: { type: 'string', default: '5' },
       help: { type: 'boolean', short: 'h', default: false },
@@ -69,6 +71,7 @@ function main(): number {
     seed,
     count,
     modes,
+    aligned: values.aligned,
     ...(groups === undefined ? {} : { groups }),
     ...(values.mnemonic === undefined ? {} : { mnemonic: values.mnemonic }),
   };

@@ -465,8 +465,9 @@ int main(int argc, char **argv) {
   if (writable_code == MAP_FAILED) die("mmap of the code region");
   memset(writable_code, 0xcc, CODE_SIZE);
   const uint64_t exit_address = (uint64_t)fast_exit;
-  memcpy(writable_code + SHORT_CUT, "\xff\x25\0\0\0\0", 6); /* JMP [RIP+0] */
-  memcpy(writable_code + SHORT_CUT + 6, &exit_address, 8);
+  /* JMP [RIP+2]: aligned, since the case may have AC set. */
+  memcpy(writable_code + SHORT_CUT, "\xff\x25\2\0\0\0", 6);
+  memcpy(writable_code + SHORT_CUT + 8, &exit_address, 8);
   map_fixed(CODE_BASE, CODE_SIZE, PROT_READ | PROT_EXEC, code);
   map_fixed(DATA_BASE, DATA_SIZE, PROT_READ | PROT_WRITE, -1);
   map_fixed(READONLY_BASE, READONLY_SIZE, PROT_READ, -1);

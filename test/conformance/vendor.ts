@@ -39,7 +39,7 @@ const EITHER = [...INTEL, ...AMD];
 const STATUS = Flag.CF | Flag.PF | Flag.AF | Flag.ZF | Flag.SF | Flag.OF;
 const STATUS_NAMES = ['CF', 'PF', 'AF', 'ZF', 'SF', 'OF'];
 const LOW_HALF = 0xffff_ffffn;
-const Vector = { br: 5, ud: 6, ss: 12, gp: 13, pf: 14, mf: 16 } as const;
+const Vector = { br: 5, ud: 6, ss: 12, gp: 13, pf: 14, mf: 16, ac: 17 } as const;
 
 const FAR_POINTER_LOADS = [0x0fb2, 0x0fb4, 0x0fb5];
 const SEGMENT_PUSHES = [0x06, 0x0e, 0x16, 0x1e, 0x0fa0, 0x0fa8];
@@ -379,8 +379,8 @@ const environmentOrder: VendorDifference = {
     const isEnvironment = e.isMemory && ((e.opcode === 0xd9 && [4, 6].includes(e.reg)) || isSaved(e));
     if (!isEnvironment || c.operand === undefined) return false;
     return (
-      raised(host, Vector.pf, Vector.gp, Vector.ss) &&
-      raised(ours, Vector.pf, Vector.gp, Vector.ss) &&
+      raised(host, Vector.pf, Vector.gp, Vector.ss, Vector.ac) &&
+      raised(ours, Vector.pf, Vector.gp, Vector.ss, Vector.ac) &&
       isSplit(c.operand, 1, environmentSize(outcome))
     );
   },
@@ -402,7 +402,10 @@ const splitLoads: VendorDifference = {
   title: 'an operand of ten bytes past the limit of a segment faults by its first eight',
   vendors: EITHER,
   applies: ({ c, e, host, ours }) =>
-    c.mode !== 64 && hasTenBytes(e) && raised(host, Vector.pf) && raised(ours, Vector.gp, Vector.ss),
+    c.mode !== 64 &&
+    hasTenBytes(e) &&
+    raised(host, Vector.pf, Vector.ac) &&
+    raised(ours, Vector.gp, Vector.ss),
   covers: (what) => what === 'end',
 };
 
@@ -444,7 +447,7 @@ const pendingStores: VendorDifference = {
     e.opcode >= 0xd8 &&
     e.opcode <= 0xdf &&
     e.isMemory &&
-    raised(host, Vector.pf, Vector.gp, Vector.ss) &&
+    raised(host, Vector.pf, Vector.gp, Vector.ss, Vector.ac) &&
     executed(ours) &&
     (ours.fsw & 0x80) !== 0,
 };
@@ -470,8 +473,8 @@ const mmxFaults: VendorDifference = {
     return (
       MMX_STORES.includes(e.opcode) &&
       e.isMemory &&
-      raised(host, Vector.pf, Vector.gp, Vector.ss) &&
-      raised(ours, Vector.pf, Vector.gp, Vector.ss) &&
+      raised(host, Vector.pf, Vector.gp, Vector.ss, Vector.ac) &&
+      raised(ours, Vector.pf, Vector.gp, Vector.ss, Vector.ac) &&
       (host.fsw & 0x3800) === 0 &&
       ((host.fsw ^ c.fsw) & ~0x3800) === 0 &&
       physical.every((i) => Buffer.compare(host.st(i), c.st((i - top) & 7)) === 0)
@@ -511,11 +514,19 @@ const imageChecks: VendorDifference = {
     e.opcode === 0x0fae &&
     e.isMemory &&
     e.reg <= 1 &&
-    raised(host, Vector.gp, Vector.ss, Vector.pf) &&
+    raised(host, Vector.gp, Vector.ss, Vector.pf, Vector.ac) &&
     raised(ours, Vector.gp, Vector.ss) &&
     c.operand !== undefined &&
     isPastLimit(c, c.operand, 512),
   covers: (what) => what === 'end',
+};
+
+const alignmentOrder: VendorDifference = {
+  // Observed on Zen 5, with EFLAGS.AC: where an access is made in parts, alignment is looked at before the segment.
+  title: 'FXSAVE, FXRSTOR or MASKMOVDQU is not aligned, and something else is wrong with the segment',
+  vendors: AMD,
+  applies: ({ e, host, ours }) =>
+    [0x0fae, 0x0ff7].includes(e.opcode) && raised(host, Vector.ac) && raised(ours, Vector.gp, Vector.ss),
 };
 
 const controlWord: VendorDifference = {
@@ -596,6 +607,7 @@ export const VENDOR_DIFFERENCES: readonly VendorDifference[] = [
   mmxFaults,
   imageFaults,
   imageChecks,
+  alignmentOrder,
   controlWord,
   maskedMoveFaults,
   dotProductNaNs,

@@ -71,7 +71,10 @@ function prepare({ code, long, cpl }: Call, seed: number): void {
   for (let register = 0; register < 16; register++) memory.setReg64(register, next(), long ? next() : 0);
   // Where SYSRET goes to, canonical.
   memory.setReg64(1, next(), long ? next() >> 17 : 0);
-  memory.setReg64(11, next() & ~EFLAGS.TF, next());
+  // One in two would check alignment.
+  const { TF, VM, NT, AC } = EFLAGS;
+  const mask = seed % 8 === 0 ? ~TF : ~(TF | AC);
+  memory.setReg64(11, next() & mask, next());
   for (const segment of [Seg.es, Seg.ss, Seg.ds, Seg.fs, Seg.gs])
     setSegment(memory, segment, 0x20 | cpl, 0, 0, -1, 0xc093 | (cpl << 5));
   setSegment(memory, Seg.cs, 0x28 | cpl, 0, 0, -1, (long ? 0xa09b : 0xc09b) | (cpl << 5));
@@ -85,7 +88,7 @@ function prepare({ code, long, cpl }: Call, seed: number): void {
   memory.set64(State.sysenterCs, next() | 8, 0);
   memory.set64(State.sysenterEsp, next(), 0);
   memory.set64(State.sysenterEip, next(), 0);
-  setEflags(memory, next() & ~(EFLAGS.TF | EFLAGS.VM | EFLAGS.NT));
+  setEflags(memory, next() & ~(VM | NT) & mask);
   memory.set64(State.rip, CODE, 0);
   cpu.mmu.flushAll();
   cpu.updateMode();

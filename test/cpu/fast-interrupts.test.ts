@@ -41,6 +41,8 @@ const Selector = {
   beyond: 0x50,
 } as const;
 const FLAT = 0x0000_ffff;
+/** Flags with which it isn't the usual case. */
+const UNUSUAL = EFLAGS.TF | EFLAGS.VM | EFLAGS.NT | EFLAGS.AC;
 
 function descriptors(long: boolean): readonly (readonly [number, number])[] {
   const size = long ? 0x00a0_0000 : 0x00c0_0000;
@@ -104,7 +106,7 @@ function prepare(long: boolean, cpl: 0 | 3, next: () => number): void {
   memory.set(State.cpl, cpl);
   memory.set(State.efer, long ? EFER.LME | EFER.LMA : 0);
   memory.set64(State.rip, CODE, 0);
-  setEflags(memory, next() & ~(EFLAGS.TF | EFLAGS.VM | EFLAGS.NT));
+  setEflags(memory, next() & ~UNUSUAL);
   cpu.mmu.flushAll();
   cpu.updateMode();
 }
@@ -152,14 +154,14 @@ describe.each([
     const toUser = (next() & 1) === 0;
     let cs: number = toUser ? Selector.userCode : Selector.code;
     let ss: number = toUser ? Selector.userData : long && next() & 1 ? 0 : Selector.data;
-    let flags = next() & ~(EFLAGS.TF | EFLAGS.VM | EFLAGS.NT);
+    let flags = next() & ~UNUSUAL;
     let ripHigh = long ? next() >> 17 : 0;
     const selectors = [...Object.values(Selector), 0, 3, 4];
     if (!isUsual) {
       const what = (next() >>> 4) % 8;
       if (what === 0) cs = oneOf(next, selectors);
       else if (what === 1) ss = oneOf(next, selectors);
-      else if (what === 2) flags |= oneOf(next, [EFLAGS.TF, EFLAGS.NT, EFLAGS.RF]);
+      else if (what === 2) flags |= oneOf(next, [EFLAGS.TF, EFLAGS.NT, EFLAGS.RF, EFLAGS.AC]);
       else if (what === 3 && long) ripHigh = 0x1_0000;
       else if (what === 4) memory.set(State.dr + 8 * 5, 0x1);
       else if (what === 5) setEflags(memory, getEflags(memory) | EFLAGS.NT);

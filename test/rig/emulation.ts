@@ -181,6 +181,16 @@ export const OTHERWISE: Readonly<Record<string, readonly Difference[]>> = {
   ],
   long: [
     {
+      reason: 'checks no alignment',
+      checks: [
+        'a load that is not aligned',
+        'a store that is not',
+        'a push that is not',
+        'one after iret',
+        'one after sysret',
+      ],
+    },
+    {
       reason: DOUBLED_VECTOR,
       checks: [
         'int by a gate that is not present',

@@ -5,6 +5,13 @@
 
 SAME            equ 0x41            ; the vector whose gate the checks change
 
+CR0_AM          equ 1 << 18
+; Sets EFLAGS.AC. Changes nothing else.
+%macro CHECK_ALIGNMENT 0
+        push FLAG_AC + 2
+        popfq
+%endmacro
+
         LONG_START
 
 ; A gate of the IDT: vector, attributes, selector, label.
@@ -686,6 +693,66 @@ main:
         or byte [IDT + 3 * 16 + 5], 0x60
         USER
         int3
+        END_CHECK
+
+        LINE "alignment"
+        CHECK "in ring 3 without CR0.AM"
+        USER
+        CHECK_ALIGNMENT
+        mov eax, [USER_STACK - 31]
+        END_CHECK
+        mov rax, cr0
+        or eax, CR0_AM
+        mov cr0, rax
+        CHECK "in ring 0"
+        CHECK_ALIGNMENT
+        mov eax, [USER_STACK - 31]
+        END_CHECK
+        CHECK "in ring 3 without EFLAGS.AC"
+        USER
+        mov eax, [USER_STACK - 31]
+        END_CHECK
+        CHECK "a load that is not aligned"
+        USER
+        CHECK_ALIGNMENT
+        mov eax, [USER_STACK - 32]
+        mov al, [USER_STACK - 31]
+        HERE
+        mov eax, [USER_STACK - 31]
+        END_CHECK
+        CHECK "a store that is not"
+        USER
+        CHECK_ALIGNMENT
+        HERE
+        mov [USER_STACK - 30], eax
+        END_CHECK
+        CHECK "a push that is not"
+        USER
+        CHECK_ALIGNMENT
+        mov rsp, USER_STACK - 28
+        HERE
+        push rax
+        END_CHECK
+        CHECK "one after iret"
+        push DATA3
+        push USER_STACK
+        push FLAG_AC + 2
+        push CODE3
+        push .returned
+        iretq
+.returned:
+        mov eax, [USER_STACK - 32]
+        HERE
+        inc word [USER_STACK - 31]
+        END_CHECK
+        CHECK "one after sysret"
+        mov r11d, FLAG_AC + 2
+        mov ecx, .to_user
+        o64 sysret
+.to_user:
+        mov eax, [USER_STACK - 32]
+        HERE
+        mov eax, [USER_STACK - 31]
         END_CHECK
         POWER_OFF
 

@@ -26,6 +26,7 @@ import {
   SAVED_STATES,
   Seg,
   State,
+  TLB,
 } from './layout.ts';
 import { type HostFunctions, STACK_ACCESS } from './lower/base.ts';
 import { Handler } from './lower/base-module.ts';
@@ -304,6 +305,7 @@ export class Cpu implements CpuContext, MmuClient, MsrOwner {
 
   updateMode(): void {
     this.mode.update();
+    if (this.mode.checksAlignment) this.leaveSoon();
   }
 
   updateFlatness(): void {
@@ -344,6 +346,7 @@ export class Cpu implements CpuContext, MmuClient, MsrOwner {
         memory.get(State.interruptShadow) !== 0 ||
         this.replayCount > 0 ||
         this.trapFlag() ||
+        this.mode.checksAlignment ||
         this.debug.onBreakpointPage() ||
         this.mode.onLimitPage();
       if (single) this.step();
@@ -380,7 +383,7 @@ export class Cpu implements CpuContext, MmuClient, MsrOwner {
   }
 
   get stopsEarly(): boolean {
-    return this.debug.step >= 0 || this.debug.watchHit >= 0 || this.trapFlag();
+    return this.debug.step >= 0 || this.debug.watchHit >= 0 || this.trapFlag() || this.mmu.aligned;
   }
 
   /**
@@ -487,6 +490,9 @@ export class Cpu implements CpuContext, MmuClient, MsrOwner {
     this.sliceStart = 1;
     this.record = 0;
     this.mmu.stepping = true;
+    const isAligned = this.mode.checksAlignment;
+    this.mmu.aligned = isAligned;
+    if (isAligned) memory.set(State.tlb, TLB.nothing);
     memory.set(State.single, 1);
     this.replayAt = 0;
     let finished = false;
@@ -497,7 +503,8 @@ export class Cpu implements CpuContext, MmuClient, MsrOwner {
     } catch (thrown) {
       finished = this.caught(thrown);
     }
-    this.mmu.stepping = false;
+    this.mmu.stepping = this.mmu.aligned = false;
+    if (isAligned) this.mode.setTlb();
     memory.set(State.single, 0);
     this.executed += this.sliceStart - memory.get(State.budget);
     this.sliceStart = memory.get(State.budget);
@@ -533,7 +540,8 @@ export class Cpu implements CpuContext, MmuClient, MsrOwner {
   /** Runs one block, compiled or not, and delivers what it raises, without a look at interrupts: for tests. */
   runBlock(): CpuExit {
     const { memory, code } = this;
-    if (this.trapFlag() || memory.get(State.interruptShadow) !== 0) return this.stepOnce();
+    if (this.trapFlag() || this.mode.checksAlignment || memory.get(State.interruptShadow) !== 0)
+      return this.stepOnce();
     if (code.isFull) this.program.clear();
     this.isShutDown = false;
     this.pendingExit = CpuExit.slice;
@@ -636,6 +644,7 @@ export class Cpu implements CpuContext, MmuClient, MsrOwner {
   private exception(vector: number, errorCode: number): void {
     // Counts, so that a guest whose handlers fault at once gets on, too.
     this.executed++;
+    this.mmu.aligned = false;
     if (this.deliverSoon(vector, errorCode, 'exception')) this.goesOn = true;
     else this.delivering(() => deliverException(this, vector, isReal(this.memory) ? -1 : errorCode));
   }

@@ -125,6 +125,8 @@ export class Mmu {
   private isLarge = false;
   /** Set while an instruction runs by itself: writes to code need no exit. */
   stepping = false;
+  /** Set while one runs whose accesses as a user have to be aligned. */
+  aligned = false;
   /** Pages that never get into the TLB. Change it only together with {@link flushAll}. */
   watch: MmuWatch | undefined;
   /** Told when translations have gone: with the linear page, or −1 for those not global, −2 for all. */
@@ -134,7 +136,7 @@ export class Mmu {
     this.memory = memory;
     this.client = client;
     this.writers = new Int32Array((memory.ramSize / 4096) * 2);
-    for (const base of [TLB.supervisor, TLB.user]) {
+    for (const base of [TLB.supervisor, TLB.user, TLB.nothing]) {
       memory.i32.fill(0, base >> 2, (base >> 2) + (TLB_ENTRIES << (TLB_ENTRY_SHIFT - 2)));
       this.clear(base, 0);
     }
@@ -461,6 +463,12 @@ export class Mmu {
    * @throws FAULT, INSTRUCTION_EXIT
    */
   readable(low: number, high: number, bytes: number, user = this.userOffset): number {
+    if (this.aligned && user !== 0) this.checkAlignment(low, high, bytes);
+    return this.readableBytes(low, high, bytes, user);
+  }
+
+  /** As {@link readable}, wherever they are aligned. @throws FAULT, INSTRUCTION_EXIT */
+  readableBytes(low: number, high: number, bytes: number, user = this.userOffset): number {
     if ((low & 0xfff) + bytes <= 4096) {
       const fast = this.hit(low, high, TLB_READ_TAG, user);
       if (fast >= 0) return fast;
@@ -475,12 +483,30 @@ export class Mmu {
     }
     const first = 4096 - (low & 0xfff);
     const next = this.after(low, high, first);
-    const host1 = this.readable(low, high, first, user);
+    const host1 = this.readableBytes(low, high, first, user);
     const { u8 } = this.memory;
     u8.copyWithin(CROSS_PAGE + 64, host1, host1 + first);
-    const host2 = this.readable(next[0], next[1], bytes - first, user);
+    const host2 = this.readableBytes(next[0], next[1], bytes - first, user);
     u8.copyWithin(CROSS_PAGE + 64 + first, host2, host2 + bytes - first);
     return CROSS_PAGE + 64;
+  }
+
+  /**
+   * The running instruction accesses an image at an address: with that aligned to so many bytes, its parts need not be.
+   * @throws FAULT: #AC
+   */
+  alignImage(low: number, high: number, bytes: number): void {
+    if (this.aligned && this.userOffset !== 0) this.checkAlignment(low, high, bytes);
+    this.aligned = false;
+  }
+
+  /** @throws FAULT: #AC */
+  private checkAlignment(low: number, high: number, bytes: number): void {
+    if ((low & (alignmentOf(bytes) - 1)) === 0) return;
+    // An address that is not canonical, or beyond a flat segment, is worse.
+    const isBeyond =
+      (low >>> 0) + bytes > 0x1_0000_0000 && (this.memory.get(State.mode) & ModeBit.flat) !== 0;
+    if (isCanonical(high) && !isBeyond) throw FAULT.set(Vector.AC, 0);
   }
 
   private readonly pair: [number, number] = [0, 0];
@@ -548,6 +574,8 @@ export class Mmu {
 
   /** Checks that all of a range can be written, so that a write in parts can't stop in the middle. */
   checkWritable(low: number, high: number, bytes: number, user = this.userOffset): void {
+    // MASKMOVDQU's sixteen bytes are eight and eight; what is larger is an image.
+    if (this.aligned && user !== 0 && bytes <= 16) this.checkAlignment(low, high, bytes === 16 ? 8 : bytes);
     const first = Math.min(bytes, 4096 - (low & 0xfff));
     if (first === bytes) {
       this.writableWithin(low, high, first, user);
@@ -571,6 +599,7 @@ export class Mmu {
    * @returns false when it may not be, in one page: FAULT says why
    */
   tryWrite(low: number, high: number, bytes: number, from: number, user = this.userOffset): boolean {
+    if (this.aligned && user !== 0) this.checkAlignment(low, high, bytes);
     const first = Math.min(bytes, 4096 - (low & 0xfff));
     if (first < bytes) {
       this.writeAcross(low, high, bytes, from, user);
@@ -617,6 +646,7 @@ export class Mmu {
     if (bytes >= 4 && (low & 3) === 0 && (low & 0xfff) + bytes <= 4096) {
       const host = this.hit(low, high, TLB_WRITE_TAG, user);
       if (host >= 0) {
+        if (this.aligned && user !== 0) this.checkAlignment(low, high, bytes);
         memory.i32[host >>> 2] = valueLow;
         if (bytes === 8) memory.i32[(host >>> 2) + 1] = valueHigh;
         return;
@@ -629,6 +659,7 @@ export class Mmu {
   /** As {@link readable}, but the bytes will be written back by {@link finish} when they aren't RAM of one page. */
   probe(low: number, high: number, bytes: number): number {
     const user = this.userOffset;
+    if (this.aligned && user !== 0) this.checkAlignment(low, high, bytes);
     if ((low & 0xfff) + bytes <= 4096) {
       const host = this.writableWithin(low, high, bytes, user);
       if (host >= 0) {
@@ -680,6 +711,15 @@ export class Mmu {
   /** For system writes such as pushes onto another privilege's stack. */
   static readonly SUPERVISOR = 0;
   static readonly USER = USER;
+}
+
+/**
+ * What an access of so many bytes has to be aligned to (SDM volume 3A, table 6-7): its size, or 8 for ten bytes, or 2 for
+ * others that are no power of two. AMD's processors look at that before they look at pages.
+ */
+function alignmentOf(bytes: number): number {
+  if ((bytes & (bytes - 1)) === 0) return bytes;
+  return bytes === 10 ? 8 : 2;
 }
 
 /** Whether an address with this high word is one of 48 bits, sign-extended. */

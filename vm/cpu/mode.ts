@@ -5,7 +5,7 @@
 import { INSTRUCTION_MAXIMUM } from './decode.ts';
 import { ModeBit, Seg, State, TLB } from './layout.ts';
 import type { CpuMemory } from './memory.ts';
-import { CR0, CR4, isLong, isVirtual8086 } from './system/context.ts';
+import { CR0, CR4, EFLAGS, isLong, isVirtual8086 } from './system/context.ts';
 import { Attribute } from './system/segments.ts';
 
 /** Attributes of a segment that can be read, when it is present and usable: of a code segment. */
@@ -51,7 +51,7 @@ export class CpuMode {
       is64 ? -1 : 0,
     );
     memory.set(State.stackMask, stack32 ? -1 : 0xffff);
-    memory.set(State.tlb, cpl === 3 ? TLB.user : TLB.supervisor);
+    this.setTlb();
     // In 64-bit mode CS has no base.
     if (is64) memory.set64(State.segBase + 8 * Seg.cs, 0, 0);
     const emulated = (cr0 & CR0.EM) !== 0;
@@ -62,6 +62,24 @@ export class CpuMode {
         (emulated || !(memory.get(State.cr4) & CR4.OSFXSR) ? 2 : 0) |
         (switched ? 4 : 0) |
         (emulated ? 8 : 0),
+    );
+  }
+
+  /** Sets the TLB that handlers look into, by CPL. */
+  setTlb(): void {
+    this.memory.set(State.tlb, this.memory.get(State.cpl) === 3 ? TLB.user : TLB.supervisor);
+  }
+
+  /**
+   * Whether accesses have to be aligned: then each instruction is executed by itself, without the TLB. SDM volume 3A, 6.15,
+   * "Interrupt 17".
+   */
+  get checksAlignment(): boolean {
+    const { memory } = this;
+    return (
+      (memory.get(State.eflags) & EFLAGS.AC) !== 0 &&
+      memory.get(State.cpl) === 3 &&
+      (memory.get(State.cr0) & CR0.AM) !== 0
     );
   }
 

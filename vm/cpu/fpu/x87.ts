@@ -278,6 +278,7 @@ class Fpu {
 
   saveEnvironment(size: number): void {
     const { data } = this.memory;
+    this.cpu.mmu.alignImage(...this.address, size === 16 ? 2 : 4);
     const words = [
       this.control,
       this.status | (this.top << 11),
@@ -298,6 +299,7 @@ class Fpu {
   loadEnvironment(size: number): void {
     const [low, high] = this.address;
     const bytes = size === 16 ? 2 : 4;
+    this.cpu.mmu.alignImage(low, high, bytes);
     this.cpu.mmu.checkReadable(low, high, 7 * bytes);
     const words = Array.from({ length: 3 }, (_, i) => this.cpu.mmu.readU16(low + i * bytes, high));
     this.memory.set(State.fpuControl, (words[0]! & CONTROL_BITS) | 0x40);
@@ -322,6 +324,7 @@ class Fpu {
   save(size: number): void {
     const [low, high] = this.address;
     const start = size === 16 ? 14 : 28;
+    this.cpu.mmu.alignImage(low, high, size === 16 ? 2 : 4);
     this.checkWritable(start + 80);
     this.saveEnvironment(size);
     for (let i = 0; i < 8; i++) {
@@ -334,6 +337,7 @@ class Fpu {
   restore(size: number): void {
     const [low, high] = this.address;
     const start = size === 16 ? 14 : 28;
+    this.cpu.mmu.alignImage(low, high, size === 16 ? 2 : 4);
     this.cpu.mmu.checkReadable(low, high, start + 80);
     this.loadEnvironment(size);
     for (let i = 0; i < 8; i++) {

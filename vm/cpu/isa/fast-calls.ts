@@ -40,7 +40,8 @@ export const sysret: Meaning = (b) => {
   const flags = b.let(b.wrap(b.gpr(11, 64)));
   const canonical = isCanonical(b, b.gpr(Reg.cx, 64));
   const enabled = b.ne(b.and(b.field(State.efer, 4), b.i32(EFER.SCE)), b.i32(0));
-  const untraced = b.eqz(b.and(b.or(flags, b.field(State.eflags, 4)), b.i32(EFLAGS.TF)));
+  const special = b.i32(EFLAGS.TF | EFLAGS.AC);
+  const untraced = b.eqz(b.and(b.or(flags, b.field(State.eflags, 4)), special));
   b.fallBack(
     b.eqz(b.and(b.and(mayReturn(b), canonical), b.and(enabled, untraced))),
     () => b.helper(Helper.sysret, b.size),
@@ -77,8 +78,9 @@ export const sysenter: Meaning = (b) => {
 export const sysexit: Meaning = (b) => {
   if (b.mode !== 'flat') return b.exit(Helper.sysexit, b.size);
   const selector = b.let(b.and(b.field(State.sysenterCs, 4), b.i32(0xfffc)));
+  const aligned = b.eqz(b.and(b.field(State.eflags, 4), b.i32(EFLAGS.AC)));
   b.fallBack(
-    b.eqz(b.and(b.and(isLegacy(b), mayReturn(b)), b.ne(selector, b.i32(0)))),
+    b.eqz(b.and(b.and(isLegacy(b), mayReturn(b)), b.and(aligned, b.ne(selector, b.i32(0))))),
     () => b.helper(Helper.sysexit, b.size),
     () => {
       b.setField(State.rip, 8, b.extendU(b.gpr(Reg.dx, 32)));

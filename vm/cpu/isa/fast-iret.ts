@@ -135,9 +135,9 @@ const isInPage = (b: Builder, address: Node, bytes: number): Node =>
   b.leU(b.and(address, b.i32(PAGE - 1)), b.i32(PAGE - bytes));
 const selectorOf = (b: Builder, word: Node): Node => b.let(b.and(b.wrap(word), b.i32(0xffff)));
 
-/** Whether neither the old nor the new flags trace or are of another task or mode, and RF makes no difference. */
+/** Whether neither the old nor the new flags trace, check alignment, or are of another task or mode, and RF makes no difference. */
 function isUntraced(b: Builder, flags: Node): Node {
-  const special = b.i32(EFLAGS.TF | EFLAGS.NT | (b.mode === 'long' ? 0 : EFLAGS.VM));
+  const special = b.i32(EFLAGS.TF | EFLAGS.NT | EFLAGS.AC | (b.mode === 'long' ? 0 : EFLAGS.VM));
   const breakpoints = b.and(b.field(State.dr + 8 * 5, 4), b.i32(0xff));
   return b.eqz(b.or(b.and(b.or(flags, b.field(State.eflags, 4)), special), breakpoints));
 }

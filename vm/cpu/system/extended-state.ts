@@ -93,8 +93,10 @@ function checkAvailable(cpu: CpuContext): void {
 }
 
 /** An address that isn't canonical is wrong first, which is #SS where it is the stack segment's. */
-function checkAligned(low: number, high: number): void {
-  if (low & 15) throw FAULT.set(Vector.GP, 0, !isCanonical(high));
+function checkAligned({ aligned }: Mmu, low: number, high: number): void {
+  if ((low & 15) === 0) return;
+  if (aligned && (low & 3) !== 0 && isCanonical(high)) raise(Vector.AC, 0);
+  throw FAULT.set(Vector.GP, 0, !isCanonical(high));
 }
 
 /** FXSAVE to State.ea. */
@@ -103,7 +105,7 @@ export function fxsave(cpu: CpuContext): void {
   checkAvailable(cpu);
   const low = memory.get(State.ea);
   const high = memory.get(State.ea + 4);
-  checkAligned(low, high);
+  checkAligned(mmu, low, high);
   const length = is64BitCode(memory) ? FXSAVE_WRITTEN : FXSAVE_LEGACY_END;
   writeImage(memory, IMAGE);
   // All of it must be writable, though not all is written.
@@ -117,7 +119,7 @@ export function fxrstor(cpu: CpuContext): void {
   checkAvailable(cpu);
   const low = memory.get(State.ea);
   const high = memory.get(State.ea + 4);
-  checkAligned(low, high);
+  checkAligned(mmu, low, high);
   const at = readableImage(mmu, memory, low, high);
   if (memory.get(at + 24) & ~MXCSR_MASK) generalProtection();
   readImage(memory, at, is64BitCode(memory) ? XMM_BYTES : XMM_BYTES / 2);

@@ -71,7 +71,8 @@ function farPointer(cpu: CpuContext, size: number): [number, number, number] {
   const { memory, mmu } = cpu;
   const [low, high] = ea(memory);
   const bytes = size / 8;
-  const host = mmu.readable(low, high, bytes + 2);
+  // Its parts are aligned each by itself; the offset has been read before.
+  const host = mmu.readableBytes(low, high, bytes + 2);
   const offsetLow = size === 16 ? memory.data.getUint16(host, true) : memory.data.getInt32(host, true);
   const offsetHigh = size === 64 ? memory.data.getInt32(host + 4, true) : 0;
   return [memory.data.getUint16(host + bytes, true), offsetLow, offsetHigh];
