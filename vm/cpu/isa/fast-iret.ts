@@ -47,9 +47,9 @@ export const iret: Meaning = (b) => {
 
 function iretLong(b: Builder): void {
   const whole = (): void => b.helper(Helper.iret, b.size);
-  const rip = b.top(64);
   const stack = b.gpr(Reg.sp, 64);
-  b.fallBack(b.eqz(isInPage(b, b.wrap(stack), 40)), whole, () => {
+  b.fallBack(b.eqz(b.and(mayReturn(b), mayRead(b, b.wrap(stack), 40))), whole, () => {
+    const rip = b.top(64);
     const [cs, flags, rsp, ss] = [8, 16, 24, 32].map((offset) =>
       b.load(b.add(stack, b.const(64, offset)), 64, Seg.ss),
     ) as [Node, Node, Node, Node];
@@ -60,7 +60,7 @@ function iretLong(b: Builder): void {
     const toKernel = b.eqz(b.and(b.or(code, data), b.i32(3)));
     const isNull = b.let(b.eqz(data));
     const named = b.and(inGdt(b, code), b.or(isNull, inGdt(b, data)));
-    const usual = b.and(b.and(mayReturn(b), isCanonical(b, rip)), b.and(b.or(toUser, toKernel), named));
+    const usual = b.and(isCanonical(b, rip), b.and(b.or(toUser, toKernel), named));
     b.fallBack(b.eqz(b.and(usual, isUntraced(b, b.wrap(flags)))), whole, () => {
       const isCode = b.let(isDescriptor(b, b.load(inTable(b, code), 64), KernelDescriptor.code64, isUser));
       const isStack = b.variable(isNull);
@@ -91,16 +91,17 @@ function iretLong(b: Builder): void {
 
 function iretFlat(b: Builder): void {
   const whole = (): void => b.helper(Helper.iret, b.size);
-  const eip = b.top(32);
   const stack = b.gpr(Reg.sp, 32);
   const at = (offset: number): Node => b.load(b.add(stack, b.i32(offset)), 32, Seg.ss);
-  b.fallBack(b.eqz(b.and(isInPage(b, stack, 20), isLegacy(b))), whole, () => {
+  const isKernel = b.and(mayReturn(b), isLegacy(b));
+  b.fallBack(b.eqz(b.and(isKernel, mayRead(b, stack, 20))), whole, () => {
+    const eip = b.top(32);
     const code = selectorOf(b, at(4));
     const flags = at(8);
     const isUser = b.let(b.eq(b.and(code, b.i32(3)), b.i32(3)));
     const toUser = b.and(isUser, keepsDataSegments(b));
     const toKernel = b.eqz(b.and(code, b.i32(3)));
-    const usual = b.and(b.and(mayReturn(b), b.or(toUser, toKernel)), inGdt(b, code));
+    const usual = b.and(b.or(toUser, toKernel), inGdt(b, code));
     b.fallBack(b.eqz(b.and(usual, isUntraced(b, flags))), whole, () => {
       const fits = b.variable(
         isDescriptor(b, b.load(b.wrap(inTable(b, code)), 64), KernelDescriptor.code32, isUser),
@@ -131,8 +132,12 @@ function iretFlat(b: Builder): void {
   });
 }
 
-const isInPage = (b: Builder, address: Node, bytes: number): Node =>
-  b.leU(b.and(address, b.i32(PAGE - 1)), b.i32(PAGE - bytes));
+/** Whether a frame is in one page, and to be read before anything else is wrong: no nested task. */
+function mayRead(b: Builder, address: Node, bytes: number): Node {
+  const isNested = b.and(b.field(State.eflags, 4), b.i32(EFLAGS.NT));
+  return b.and(b.eqz(isNested), b.leU(b.and(address, b.i32(PAGE - 1)), b.i32(PAGE - bytes)));
+}
+
 const selectorOf = (b: Builder, word: Node): Node => b.let(b.and(b.wrap(word), b.i32(0xffff)));
 
 /** Whether neither the old nor the new flags trace, check alignment, or are of another task or mode, and RF makes no difference. */
