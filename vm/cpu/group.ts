@@ -106,8 +106,8 @@ export class CpuGroup implements Vcpu {
   /** A deadline has moved. */
   deadlineMoved(): void {
     this.nextDeadline = 0;
-    // Virtual time must not run past the new one.
-    if (this.parts.chips.time.isVirtual) this.parts.cpu.yield();
+    // The slice was to last until the old one.
+    this.parts.cpu.yield();
   }
 
   run(): ExitReason {
