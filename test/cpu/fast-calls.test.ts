@@ -6,46 +6,17 @@ import { describe, expect, it } from 'vitest';
 import { type Cpu, CpuExit } from '../../vm/cpu/cpu.ts';
 import { RAM_START, Seg, State } from '../../vm/cpu/layout.ts';
 import { CpuMemory, createCpuMemory } from '../../vm/cpu/memory.ts';
-import { EFER, EFLAGS, getEflags, setEflags } from '../../vm/cpu/system/context.ts';
+import { EFER, EFLAGS, setEflags } from '../../vm/cpu/system/context.ts';
 import { resetState } from '../../vm/cpu/system/reset.ts';
 import { setSegment } from '../../vm/cpu/system/segments.ts';
 import { syscall, sysenter, sysexit, sysret } from '../../vm/cpu/system/transfer.ts';
 import { makeCpu } from '../conformance/engine-rig.ts';
+import { numbers, stateOf } from './state.ts';
 
 const RAM = 1 << 20;
 const CODE = 0x1000;
 const memory = new CpuMemory(createCpuMemory(RAM), RAM);
 const { cpu } = makeCpu(memory, true);
-
-/** xorshift32: the same numbers in each run. */
-function numbers(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return state | 0;
-  };
-}
-
-/** Everything that one of these instructions may change. */
-function result(): Record<string, unknown> {
-  const words = (at: number, count: number): number[] => [...memory.i32.subarray(at >> 2, (at >> 2) + count)];
-  return {
-    gpr: words(State.gpr, 32),
-    rip: words(State.rip, 2),
-    eflags: getEflags(memory),
-    selectors: words(State.segSelector, 6),
-    bases: words(State.segBase, 12),
-    limits: words(State.segLimit, 6),
-    attributes: words(State.segAttributes, 6),
-    cpl: memory.get(State.cpl),
-    mode: memory.get(State.mode),
-    modeTag: words(State.modeTag, 2),
-    tlb: memory.get(State.tlb),
-    masks: [...words(State.linearMask, 2), ...words(State.ripMask, 2), memory.get(State.stackMask)],
-  };
-}
 
 interface Call {
   readonly name: string;
@@ -100,11 +71,11 @@ describe.each(CALLS)('$name', (call) => {
       prepare(call, seed);
       cpu.codeWritten(0, RAM);
       expect(cpu.stepOnce()).toBe(CpuExit.slice);
-      const compiled = result();
+      const compiled = stateOf(memory);
       prepare(call, seed);
       memory.set64(State.rip, CODE + call.code.length, 0);
       call.helper(cpu);
-      expect(compiled, `seed ${seed}`).toEqual(result());
+      expect(compiled, `seed ${seed}`).toEqual(stateOf(memory));
     }
   });
 });

@@ -15,6 +15,7 @@ import { deliver, interruptReturn, resumeFlag } from '../../vm/cpu/system/interr
 import { resetState } from '../../vm/cpu/system/reset.ts';
 import { setSegment } from '../../vm/cpu/system/segments.ts';
 import { makeCpu } from '../conformance/engine-rig.ts';
+import { numbers, stateOf, words } from './state.ts';
 
 const RAM = 1 << 20;
 const CODE = 0x1000;
@@ -60,17 +61,6 @@ function descriptors(long: boolean): readonly (readonly [number, number])[] {
   ];
 }
 
-/** xorshift32: the same numbers in each run. */
-function numbers(seed: number): () => number {
-  let state = Math.imul(seed, 0x9e37_79b1) | 1;
-  return () => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return state | 0;
-  };
-}
-
 const oneOf = <T>(next: () => number, values: readonly T[]): T => values[(next() >>> 8) % values.length]!;
 
 /** A kernel's tables, and code at a privilege; registers at random. */
@@ -113,23 +103,7 @@ function prepare(long: boolean, cpl: 0 | 3, next: () => number): void {
 
 /** Everything that these may change. */
 function result(): Record<string, unknown> {
-  const words = (at: number, count: number): number[] => [...memory.i32.subarray(at >> 2, (at >> 2) + count)];
-  return {
-    gpr: words(State.gpr, 32),
-    rip: words(State.rip, 2),
-    eflags: getEflags(memory),
-    selectors: words(State.segSelector, 6),
-    bases: words(State.segBase, 12),
-    limits: words(State.segLimit, 6),
-    attributes: words(State.segAttributes, 6),
-    cpl: memory.get(State.cpl),
-    mode: memory.get(State.mode),
-    modeTag: words(State.modeTag, 2),
-    tlb: memory.get(State.tlb),
-    masks: [...words(State.linearMask, 2), ...words(State.ripMask, 2), memory.get(State.stackMask)],
-    others: [memory.get(State.halted), memory.get(State.nmiMasked), memory.get(State.interruptShadow)],
-    stacks: words(RAM_START + 0x5000, 0x800),
-  };
+  return { ...stateOf(memory), stacks: words(memory, RAM_START + 0x5000, 0x800) };
 }
 
 /** @returns false for a fault */

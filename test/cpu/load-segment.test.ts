@@ -6,6 +6,7 @@ import { CpuMemory, createCpuMemory } from '../../vm/cpu/memory.ts';
 import { resetState } from '../../vm/cpu/system/reset.ts';
 import { loadSegment, setSegment } from '../../vm/cpu/system/segments.ts';
 import { makeCpu } from '../conformance/engine-rig.ts';
+import { stateOf, words } from './state.ts';
 
 const RAM = 1 << 20;
 const CODE = 0x1000;
@@ -58,18 +59,7 @@ function prepare(code: readonly number[], selector: number, cpl: 0 | 3): void {
 }
 
 function result(): Record<string, unknown> {
-  const words = (at: number, count: number): number[] => [...memory.i32.subarray(at >> 2, (at >> 2) + count)];
-  return {
-    gpr: words(State.gpr, 32),
-    rip: words(State.rip, 2),
-    selectors: words(State.segSelector, 6),
-    bases: words(State.segBase, 12),
-    limits: words(State.segLimit, 6),
-    attributes: words(State.segAttributes, 6),
-    mode: memory.get(State.mode),
-    modeTag: words(State.modeTag, 2),
-    gdt: words(RAM_START + GDT, 2 * DESCRIPTORS.length),
-  };
+  return { ...stateOf(memory), gdt: words(memory, RAM_START + GDT, 2 * DESCRIPTORS.length) };
 }
 
 const LOADS: readonly [name: string, segment: number, code: readonly number[], pops: boolean][] = [

@@ -119,7 +119,7 @@ export function setAllFlags(b: Builder, flags: Node): void {
 
 /** To CPL 0. */
 function enter(b: Builder, selector: Node, code: number): void {
-  setPrivilege(b, 0, selector, code, b.add(selector, b.i32(8)));
+  setPrivilege(b, 0, selector, code, b.and(b.add(selector, b.i32(8)), b.i32(0xffff)));
 }
 
 /** To CPL 3. */

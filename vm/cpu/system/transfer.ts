@@ -240,7 +240,7 @@ function flatCode(cpu: CpuContext, selector: number, cpl: number, long: boolean)
   setSegment(
     cpu.memory,
     Seg.cs,
-    selector,
+    selector & 0xffff,
     0,
     0,
     -1,
@@ -250,7 +250,7 @@ function flatCode(cpu: CpuContext, selector: number, cpl: number, long: boolean)
 }
 
 function flatStack(cpu: CpuContext, selector: number, cpl: number): void {
-  setSegment(cpu.memory, Seg.ss, selector, 0, 0, -1, 0xc093 | (cpl << 5));
+  setSegment(cpu.memory, Seg.ss, selector & 0xffff, 0, 0, -1, 0xc093 | (cpl << 5));
 }
 
 /**
