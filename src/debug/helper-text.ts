@@ -21,7 +21,6 @@ export const SEGMENT_NAMES = [
 ] as const;
 
 const SENTENCES: Readonly<Partial<Record<HelperName, string>>> = {
-  privileged: '#GP unless CPL is 0',
   pusha: 'pushes the eight general registers, the stack pointer as it was before',
   popa: 'pops the general registers but the stack pointer',
   bound: '#BR unless the register lies within the two bounds in memory',

@@ -8,6 +8,7 @@ import { type Builder, type Operand, Reg } from '../ir/builder.ts';
 import type { Node } from '../ir/node.ts';
 import { Seg, State } from '../layout.ts';
 import { ARITHMETIC_FLAGS, EFLAGS } from '../system/context.ts';
+import { CONTROL_ADDRESSES } from '../system/control-registers.ts';
 import { syscall, sysenter, sysexit, sysret } from './fast-calls.ts';
 import { iret } from './fast-iret.ts';
 import { Helper, type HelperName } from './helpers.ts';
@@ -35,12 +36,11 @@ const exitWith =
   };
 /** #GP when CPL isn't 0. */
 const requireCpl0 = (b: Builder): void => b.guard(State.cpl, 3, () => b.raise(Vector.GP, 0));
-/** #GP first when CPL isn't 0, before operands are looked at. @param protectedOnly - 1: #UD in real mode */
+/** #GP first when CPL isn't 0, before operands are looked at. */
 const privileged =
-  (meaning: Meaning, protectedOnly: 0 | 1 = 0): Meaning =>
+  (meaning: Meaning): Meaning =>
   (b, ...operands) => {
-    if (protectedOnly) b.helper(Helper.privileged, protectedOnly);
-    else requireCpl0(b);
+    requireCpl0(b);
     meaning(b, ...operands);
   };
 /** #UD in real and virtual-8086 mode, before operands are looked at. */
@@ -145,13 +145,6 @@ const byte = (): number => 8;
 const wide = (b: Builder): number => (b.size === 16 ? 16 : 32);
 
 const CONTROL_REGISTERS = [0, 2, 3, 4, 8];
-/** Where those lie that are plain state; CR8 is the local APIC's. */
-const CONTROL_FIELDS: Readonly<Record<number, number>> = {
-  0: State.cr0,
-  2: State.cr2,
-  3: State.cr3,
-  4: State.cr4,
-};
 
 /** Flags that POPF changes at CPL 0, beside the arithmetic ones: TF IF DF IOPL NT AC ID. */
 const POPF_FLAGS = 0x24_7700;
@@ -349,7 +342,8 @@ function defineAll(): void {
     'Ry Cd',
     (b, to, from) => {
       if (!CONTROL_REGISTERS.includes(from!.index)) return b.raise(Vector.UD);
-      const field = CONTROL_FIELDS[from!.index];
+      // CR8 is the local APIC's.
+      const field = CONTROL_ADDRESSES[from!.index];
       if (field !== undefined) requireCpl0(b);
       else b.helper(Helper.moveFromControl, from!.index);
       b.write(to!, b.resize(to!.size, b.field(field ?? State.scratch, 8)));
@@ -430,8 +424,8 @@ function defineAll(): void {
     const meaning: Meaning = (b, x) => storeSegment(b, x!, { kind: 'other', size: 16, index });
     define(`0f 00 /${digit}`, name, 'Ev', protectedOnly(meaning));
   }
-  define('0f 00 /2', 'LLDT', 'Ew', privileged(exitWith('lldt'), 1));
-  define('0f 00 /3', 'LTR', 'Ew', privileged(exitWith('ltr'), 1));
+  define('0f 00 /2', 'LLDT', 'Ew', protectedOnly(privileged(exitWith('lldt'))));
+  define('0f 00 /3', 'LTR', 'Ew', protectedOnly(privileged(exitWith('ltr'))));
   for (const [digit, name, forWriting] of [
     [4, 'VERR', 0],
     [5, 'VERW', 1],

@@ -20,10 +20,9 @@ import {
   setFlat,
 } from './fast-calls.ts';
 import { Helper } from './helpers.ts';
-import { inGdt } from './load-segment.ts';
+import { inGdt, UNUSABLE } from './load-segment.ts';
 import type { Meaning } from './table.ts';
 
-const UNUSABLE = 0x1_0000;
 const PAGE = 4096;
 
 /** A descriptor's words. */

@@ -6,7 +6,6 @@
 const NAMES = [
   'stringBulk',
   'portString',
-  'privileged',
   'protectedMode',
   'in',
   'out',

@@ -15,7 +15,7 @@ const DATA = 0x008f_9300;
 /** And 32-bit and from 0, which leaves nothing but DPL and the bit for the system. */
 const FLAT_MASK = ~0x0010_6000;
 const FLAT = 0x00cf_9300;
-const UNUSABLE = 0x1_0000;
+export const UNUSABLE = 0x1_0000;
 
 /** MOV to a segment register, ends the block: the mode may change. */
 export function loadSegment(b: Builder, segment: number, from: Operand): void {

@@ -10,7 +10,7 @@
 import type { Builder } from '../ir/builder.ts';
 import type { Node } from '../ir/node.ts';
 import { State } from '../layout.ts';
-import { baseIndex } from '../lower/base-simd.ts';
+import { baseIndex } from '../lower/base.ts';
 import type { ScalarOp, VectorOp } from '../simd/opcodes.ts';
 import { FloatOp, request, Scratch } from '../simd/operations.ts';
 import { Helper } from './helpers.ts';

@@ -9,7 +9,7 @@
 import { type Builder, Reg } from '../ir/builder.ts';
 import type { Node } from '../ir/node.ts';
 import { Seg, State } from '../layout.ts';
-import { baseIndex } from '../lower/base-simd.ts';
+import { baseIndex } from '../lower/base.ts';
 import { EFLAGS } from '../system/context.ts';
 import { Helper } from './helpers.ts';
 import { define, type Meaning } from './table.ts';

@@ -8,7 +8,7 @@ import { type Builder, Reg } from '../ir/builder.ts';
 import type { Node } from '../ir/node.ts';
 import { State } from '../layout.ts';
 import type { BaseFunction } from '../lower/base.ts';
-import { baseIndex } from '../lower/base-simd.ts';
+import { baseIndex } from '../lower/base.ts';
 import { X87_TRUNCATE, X87Format, X87How, X87Move } from '../lower/base-x87.ts';
 import { Helper } from './helpers.ts';
 import { define } from './table.ts';

@@ -22,6 +22,8 @@ import {
   TLB_WRITE_TAG,
 } from '../layout.ts';
 import { EFLAGS } from '../system/context.ts';
+import { baseIndex } from './base.ts';
+import type { DefineMeaning } from './base-meanings.ts';
 
 const PAGE = 4096;
 /** In the high word of a gate: present, and the type of an interrupt gate; in 64-bit mode no stack of a table, too. */
@@ -32,7 +34,7 @@ const STACK_TABLE = 7;
 const STACK_0 = 4;
 
 /** An event on its way into the guest. */
-export interface Event {
+interface Event {
   readonly vector: Node;
   /** −1 for none. */
   readonly errorCode: Node;
@@ -40,8 +42,22 @@ export interface Event {
   readonly flags: Node;
 }
 
+/** Defines the function. */
+export function defineDelivery(define: DefineMeaning): void {
+  define('deliver', (b, vector, errorCode, more) => {
+    const flags = b.let(b.or(b.or(b.field(State.eflags, 4), flagBits(b)), b.or(more!, b.i32(2))));
+    return deliver(b, { vector: vector!, errorCode: errorCode!, flags });
+  });
+}
+
+/** EFLAGS bits of the lazy flags. */
+function flagBits(b: Builder): Node {
+  const state = [b.field(State.ccRes, 8), b.field(State.ccAux, 8), b.field(State.ccShift, 4)];
+  return b.call(baseIndex('flagBits'), 'i32', ...state);
+}
+
 /** @returns 0 when it has been delivered, else 1 */
-export function deliver(b: Builder, event: Event): Node {
+function deliver(b: Builder, event: Event): Node {
   const rest = b.variable(b.i32(1));
   const mode = b.field(State.mode, 4);
   const isUser = b.let(b.eq(b.field(State.cpl, 4), b.i32(3)));

@@ -1,6 +1,6 @@
 /**
  * The base module: dispatch by the jump cache and the interpreter's handlers for all that isn't an instruction; with memory
- * (base-memory.ts), flags (base-flags.ts) and floating point (base-simd.ts). Compiled regions import what it exports.
+ * (base-memory.ts), flags (base-flags.ts) and what is written as meanings (base-meanings.ts). Compiled regions import what it exports.
  */
 import {
   JUMP_CACHE,
@@ -26,8 +26,8 @@ import {
   type RegionFunction,
 } from './base.ts';
 import { defineFlags } from './base-flags.ts';
+import { defineMeanings } from './base-meanings.ts';
 import { defineMemory } from './base-memory.ts';
-import { defineFloat } from './base-simd.ts';
 import { Code } from './code.ts';
 import type { FunctionIndices } from './lowering.ts';
 
@@ -148,7 +148,7 @@ export function beginBaseModule(): {
   };
   defineMemory(define, functions);
   defineFlags(define, functions);
-  defineFloat(define, functions);
+  defineMeanings(define, functions);
   define('go', (code) => {
     code.get(0);
     goTo(code, handlerType);

@@ -7,159 +7,20 @@
  * a sum (Knuth's TwoSum), a product is exact when the significands' odd parts fit together, a quotient or root
  * when it multiplies back exactly. Singles are checked in double precision, where products of two are exact.
  */
-import { Builder, type Operand } from '../ir/builder.ts';
-import type { Node, Template } from '../ir/node.ts';
+import type { Builder } from '../ir/builder.ts';
+import type { Node } from '../ir/node.ts';
 import { State } from '../layout.ts';
 import { SCALAR_OPS, type ScalarOp, VECTOR_OPS, type VectorOp } from '../simd/opcodes.ts';
 import { FloatOp, Mxcsr, Scratch } from '../simd/operations.ts';
-import type { ValueType } from '../wasm/opcodes.ts';
-import { BASE_FUNCTIONS, type BaseFunction, FUNCTION_NAMES } from './base.ts';
-import { deliver } from './base-delivery.ts';
-import { defineX87 } from './base-x87.ts';
-import type { Code } from './code.ts';
-import { type FunctionIndices, Lowering } from './lowering.ts';
-
-/** Number of a function of the base module: what Builder.call takes. */
-export function baseIndex(name: BaseFunction): number {
-  return FUNCTION_NAMES.indexOf(name);
-}
-
-/** Lowers templates to plain functions: register operands are the parameters. */
-class FunctionLowering extends Lowering {
-  static lower(template: Template, result: Node, functions: FunctionIndices, code: Code): void {
-    const lowering = new FunctionLowering(code, functions);
-    lowering.statements(template);
-    lowering.value(result);
-  }
-
-  protected getOperand(index: number): void {
-    this.code.get(index);
-  }
-
-  protected getVector(index: number): void {
-    this.code.get(index);
-  }
-
-  private none(): never {
-    throw new Error('a function of the base module has no instruction');
-  }
-
-  protected getGpr(): void {
-    this.none();
-  }
-  protected setGpr(): void {
-    this.none();
-  }
-  protected setOperand(): void {
-    this.none();
-  }
-  protected operandAddress(): void {
-    this.none();
-  }
-  protected setVector(): void {
-    this.none();
-  }
-  protected immediate(): void {
-    this.none();
-  }
-  protected effectiveAddress(): void {
-    this.none();
-  }
-  protected segmented(): void {
-    this.none();
-  }
-  protected nextRip(): void {
-    this.none();
-  }
-  protected target(): void {
-    this.none();
-  }
-  protected load(): void {
-    this.none();
-  }
-  protected probe(): void {
-    this.none();
-  }
-  protected store(): void {
-    this.none();
-  }
-  protected setFlags(): void {
-    this.none();
-  }
-  protected condition(): void {
-    this.none();
-  }
-  protected flagBits(): void {
-    this.none();
-  }
-  protected setFlagBits(): void {
-    this.none();
-  }
-  protected setCarry(): void {
-    this.none();
-  }
-  protected record(): void {
-    this.none();
-  }
-  protected helper(): void {
-    this.none();
-  }
-  protected spend(): void {
-    this.none();
-  }
-  protected raise(): void {
-    this.none();
-  }
-}
-
-type Define = (name: BaseFunction, emit: (code: Code) => void) => void;
-
-/** A function of the base module that is written as a meaning: its parameters are register operands. */
-export interface FunctionMeaning {
-  readonly template: Template;
-  readonly result: Node;
-}
-
-/** The base module's functions for SSE and x87. */
-export function floatFunctions(): ReadonlyMap<BaseFunction, FunctionMeaning> {
-  const functions = new Map<BaseFunction, FunctionMeaning>();
-  const define = (name: BaseFunction, meaning: (b: Builder, ...parameters: Node[]) => Node): void => {
-    const b = new Builder({ repeat: 0, mode: 'long', size: 64, addressSize: 64 });
-    const parameters = BASE_FUNCTIONS[name].params.map((type, index) => parameter(b, type, index));
-    const result = meaning(b, ...parameters);
-    functions.set(name, { template: b.template(), result });
-  };
-  defineX87(define, baseIndex);
-  define('deliver', (b, vector, errorCode, more) => {
-    const flags = b.let(b.or(b.or(b.field(State.eflags, 4), flagBits(b)), b.or(more!, b.i32(2))));
-    return deliver(b, { vector: vector!, errorCode: errorCode!, flags });
-  });
-  define('floatSlow64', (b, op, x, y) => scalar(b, 64, op, x, y));
-  define('floatSlow32', (b, op, x, y) => scalar(b, 32, op, x, y));
-  define('floatSlowPacked64', (b, op, x, y) => packed(b, 64, op, x, y));
-  define('floatSlowPacked32', (b, op, x, y) => packed(b, 32, op, x, y));
-  return functions;
-}
-
-/** EFLAGS bits of the lazy flags. */
-function flagBits(b: Builder): Node {
-  const state = [b.field(State.ccRes, 8), b.field(State.ccAux, 8), b.field(State.ccShift, 4)];
-  return b.call(baseIndex('flagBits'), 'i32', ...state);
-}
+import { baseIndex } from './base.ts';
+import type { DefineMeaning } from './base-meanings.ts';
 
 /** Defines them. */
-export function defineFloat(define: Define, functions: FunctionIndices): void {
-  for (const [name, { template, result }] of floatFunctions())
-    define(name, (code) => FunctionLowering.lower(template, result, functions, code));
-}
-
-function parameter(b: Builder, type: ValueType, index: number): Node {
-  const operand: Operand = {
-    kind: type === 'v128' ? 'vector' : 'general',
-    size: type === 'i64' ? 64 : 32,
-    index,
-  };
-  return type === 'v128' ? b.vector(operand) : b.read(operand);
+export function defineSimd(define: DefineMeaning): void {
+  define('floatSlow64', (b, op, x, y) => scalar(b, 64, op!, x!, y!));
+  define('floatSlow32', (b, op, x, y) => scalar(b, 32, op!, x!, y!));
+  define('floatSlowPacked64', (b, op, x, y) => packed(b, 64, op!, x!, y!));
+  define('floatSlowPacked32', (b, op, x, y) => packed(b, 32, op!, x!, y!));
 }
 
 const f = (b: Builder, name: ScalarOp, x: Node, y?: Node): Node =>

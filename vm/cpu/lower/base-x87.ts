@@ -8,7 +8,8 @@
 import type { Builder } from '../ir/builder.ts';
 import type { Node } from '../ir/node.ts';
 import { State } from '../layout.ts';
-import type { BaseFunction } from './base.ts';
+import { baseIndex } from './base.ts';
+import type { DefineMeaning } from './base-meanings.ts';
 
 /** Status word bits. */
 const STATUS = { PE: 0x20, ES: 0x80, C0: 0x100, C1: 0x200, C2: 0x400, C3: 0x4000 } as const;
@@ -48,9 +49,6 @@ interface Real {
   readonly exponent: Node;
   readonly sign: Node;
 }
-
-type Define = (name: BaseFunction, meaning: (b: Builder, ...parameters: Node[]) => Node) => void;
-type Call = (name: BaseFunction) => number;
 
 const i64 = (b: Builder, low: number, high?: number): Node => b.const(64, low, high);
 const TOP_BIT = [0, -0x8000_0000] as const;
@@ -504,7 +502,7 @@ function order(b: Builder, x: Real, y: Real): Node {
 }
 
 /** Defines the base module's functions for x87. */
-export function defineX87(define: Define, call: Call): void {
+export function defineX87(define: DefineMeaning): void {
   define('x87Compute', (b, kind, to, x, y) => {
     const slow = b.variable(b.i32(1));
     const a = realAt(b, x!);
@@ -531,7 +529,7 @@ export function defineX87(define: Define, call: Call): void {
       const toOther = b.let(b.and(how!, b.i32(X87How.toOther)));
       const x = b.let(b.select(toOther, rest, top));
       const y = b.let(b.select(toOther, top, rest));
-      b.assign(slow, b.call(call('x87Compute'), 'i32', kind!, x, x, y));
+      b.assign(slow, b.call(baseIndex('x87Compute'), 'i32', kind!, x, x, y));
       b.if(b.and(b.eqz(slow), b.ne(b.and(how!, b.i32(X87How.pops)), b.i32(0))), () => pop(b));
     });
     return slow;
@@ -542,7 +540,7 @@ export function defineX87(define: Define, call: Call): void {
     b.if(b.and(isReady(b), isFull(b, top)), () => {
       b.if(b.eqz(convert(b, format!, bits!)), () => {
         const address = slot(b, top);
-        b.assign(slow, b.call(call('x87Compute'), 'i32', kind!, address, address, b.i32(OPERAND)));
+        b.assign(slow, b.call(baseIndex('x87Compute'), 'i32', kind!, address, address, b.i32(OPERAND)));
       });
     });
     return slow;
@@ -591,7 +589,7 @@ export function defineX87(define: Define, call: Call): void {
     const slow = b.variable(b.i32(1));
     const other = physical(b, i!);
     b.if(isFull(b, other), () => {
-      const codes = b.call(call('x87Order'), 'i32', slot(b, other));
+      const codes = b.call(baseIndex('x87Order'), 'i32', slot(b, other));
       b.if(b.geS(codes, b.i32(0)), () => {
         setStatus(b, codes, STATUS.C0 | STATUS.C1 | STATUS.C2 | STATUS.C3);
         b.if(pops!, () => pop(b));
@@ -604,7 +602,7 @@ export function defineX87(define: Define, call: Call): void {
   define('x87CompareMemory', (b, format, pops, bits) => {
     const slow = b.variable(b.i32(1));
     b.if(b.eqz(convert(b, format!, bits!)), () => {
-      const codes = b.call(call('x87Order'), 'i32', b.i32(OPERAND));
+      const codes = b.call(baseIndex('x87Order'), 'i32', b.i32(OPERAND));
       b.if(b.geS(codes, b.i32(0)), () => {
         setStatus(b, codes, STATUS.C0 | STATUS.C1 | STATUS.C2 | STATUS.C3);
         b.if(pops!, () => pop(b));
@@ -617,7 +615,7 @@ export function defineX87(define: Define, call: Call): void {
     const flags = b.variable(b.i32(-1));
     const other = physical(b, i!);
     b.if(isFull(b, other), () => {
-      const codes = b.call(call('x87Order'), 'i32', slot(b, other));
+      const codes = b.call(baseIndex('x87Order'), 'i32', slot(b, other));
       b.if(b.geS(codes, b.i32(0)), () => {
         // CF and ZF lie eight bits below C0 and C3.
         b.assign(flags, b.shrU(codes, b.i32(8)));

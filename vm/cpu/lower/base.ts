@@ -147,5 +147,10 @@ export const FUNCTION_NAMES = [...Object.keys(HOST_FUNCTIONS), ...Object.keys(BA
   | BaseFunction
 )[];
 
+/** Number of a function of the base module: what Builder.call takes. */
+export function baseIndex(name: BaseFunction): number {
+  return FUNCTION_NAMES.indexOf(name);
+}
+
 /** Every handler and region: gets its record. */
 export const HANDLER: Signature = { params: ['i32'], results: [] };

@@ -7,7 +7,7 @@ import '../isa/index.ts';
 import { SCALAR_OPS, VECTOR_OPS } from '../simd/opcodes.ts';
 import { functionBody, ModuleBuilder } from '../wasm/module.ts';
 import { type ValueType, Wasm } from '../wasm/opcodes.ts';
-import { floatFunctions } from './base-simd.ts';
+import { functionMeanings } from './base-meanings.ts';
 import { Code } from './code.ts';
 import { double, SCALAR_OPERATIONS, single, type Value } from './plain-scalar.ts';
 import { LANE_OPERATIONS, shuffle, VECTOR_OPERATIONS } from './plain-vector.ts';
@@ -55,7 +55,7 @@ function operations(): Operation[] {
     visitAll(template.statements);
     visit(template.value);
   }
-  for (const { template, result } of floatFunctions().values()) {
+  for (const { template, result } of functionMeanings().values()) {
     visitAll(template.statements);
     visit(result);
   }

@@ -17,7 +17,7 @@ import { SCALAR_OPS, VECTOR_OPS } from '../simd/opcodes.ts';
 import { EFLAGS } from '../system/context.ts';
 import { Convert, I32, I64 } from '../wasm/opcodes.ts';
 import { type BaseFunction, FUNCTION_NAMES, type HostFunctions, STACK_ACCESS } from './base.ts';
-import { type FunctionMeaning, floatFunctions } from './base-simd.ts';
+import { type FunctionMeaning, functionMeanings } from './base-meanings.ts';
 import { gprAddress } from './interp.ts';
 import { accessBytes } from './lowering.ts';
 import { conditionHolds, flagsAfter, readFlags, writeFlags } from './plain-flags.ts';
@@ -37,7 +37,7 @@ interface Frame {
 export class PlainEvaluator {
   private readonly memory: CpuMemory;
   private readonly host: HostFunctions;
-  private readonly functions: ReadonlyMap<string, FunctionMeaning> = floatFunctions();
+  private readonly functions: ReadonlyMap<string, FunctionMeaning> = functionMeanings();
   private form!: Form;
   private instruction!: Instruction;
   /** Address of the instruction's record, which functions of TypeScript are told. */

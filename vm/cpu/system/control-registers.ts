@@ -32,7 +32,8 @@ export function readControl(cpu: CpuContext, number: number): [number, number] {
   return [memory.get(at), memory.get(at + 4)];
 }
 
-const CONTROL_ADDRESSES: Readonly<Record<number, number>> = {
+/** Where the control registers lie that are plain state. */
+export const CONTROL_ADDRESSES: Readonly<Record<number, number>> = {
   0: State.cr0,
   2: State.cr2,
   3: State.cr3,

@@ -385,10 +385,6 @@ const FUNCTIONS: Partial<Record<HelperName, HelperFunction>> = {
     checkPort(cpu, port, size / 8);
     cpu.portAccess(port, (size / 8) as 1 | 2 | 4, true);
   },
-  privileged: (cpu, protectedOnly) => {
-    if (protectedOnly && (isReal(cpu.memory) || isVirtual8086(cpu.memory))) raise(Vector.UD);
-    requireCpl0(cpu.memory);
-  },
   protectedMode: ({ memory }) => {
     if (isReal(memory) || isVirtual8086(memory)) raise(Vector.UD);
   },
